@@ -1,0 +1,1 @@
+"""Virtual patients with known truth: anatomy, daily motion, scanner."""

@@ -1,0 +1,1 @@
+"""The command line: the composition root that may import every other package but training."""

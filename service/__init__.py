@@ -1,0 +1,1 @@
+"""The edge of recontour: HTTP, queue, probes, metrics."""

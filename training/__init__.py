@@ -1,0 +1,1 @@
+"""Training of the networks that the service runs; the only place that knows torch."""
