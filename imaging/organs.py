@@ -1,0 +1,96 @@
+"""From class probabilities on the network's grid to organs on the daily CT."""
+
+from typing import cast
+
+import numpy as np
+from scipy import ndimage
+
+from imaging.arrays import FloatVoxels, MaskVoxels
+from imaging.geometry import VolumeGeometry
+from imaging.manifest import ModelManifest
+from imaging.masks import RoiPatch
+from imaging.model import Prediction
+
+
+def organ_patches(
+    prediction: Prediction, manifest: ModelManifest, number_of: dict[int, int], daily: VolumeGeometry
+) -> tuple[RoiPatch, ...]:
+    """Every organ that the network found, on the daily CT's own voxels.
+
+    A voxel belongs to the organ of the highest probability. The boundary is placed below voxel size, where the
+    organ's probability equals that of its strongest rival. Only the largest components are kept, as many as the
+    manifest says.
+
+    Args:
+        prediction: What the network returned.
+        manifest: Labels and components per organ.
+        number_of: The ROI number to give to each label.
+        daily: The grid of the daily CT.
+
+    Returns:
+        One patch per organ found; an organ that the network did not see has none.
+    """
+    probabilities = prediction.probabilities
+    winner = probabilities.argmax(axis=0)
+    patches = []
+    for organ in manifest.organs:
+        mask = winner == organ.label
+        box = ndimage.find_objects(mask.astype(np.uint8))
+        if not box:
+            continue
+        kept = largest_components(mask[box[0]], organ.components)
+        inner = ndimage.find_objects(kept.astype(np.uint8))[0]
+        part = tuple(
+            slice(max(outer.start + i.start - 1, 0), min(outer.start + i.stop + 1, size))
+            for outer, i, size in zip(box[0], inner, mask.shape, strict=True)
+        )
+        kept_part = np.zeros(mask.shape, dtype=bool)
+        kept_part[box[0]] = kept
+        inside = _lead(probabilities[(slice(None), *part)], organ.label)
+        # Other islands of the organ are pushed below the boundary; the rim of the kept ones stays as it is.
+        inside[mask[part] & ~kept_part[part]] = 0.0
+        lower = (part[0].start, part[1].start, part[2].start)
+        upper = (part[0].stop, part[1].stop, part[2].stop)
+        patch = _on_grid(number_of[organ.label], inside, prediction.geometry.cropped(lower, upper), daily)
+        if patch is not None:
+            patches.append(patch)
+    return tuple(patches)
+
+
+def largest_components(mask: MaskVoxels, count: int) -> MaskVoxels:
+    """The `count` largest face-connected components of a mask."""
+    labelled, found = cast("tuple[np.ndarray, int]", ndimage.label(mask))
+    if found <= count:
+        return mask
+    sizes = np.bincount(labelled.ravel())[1:]
+    return np.isin(labelled, 1 + np.argsort(sizes)[::-1][:count])
+
+
+def _lead(probabilities: FloatVoxels, label: int) -> FloatVoxels:
+    """0.5 + half of the organ's probability minus that of its strongest rival, from 0 to 1."""
+    rivals = np.delete(probabilities, label, axis=0).max(axis=0)
+    return (0.5 + 0.5 * (probabilities[label] - rivals)).astype(np.float32)
+
+
+def _on_grid(number: int, inside: FloatVoxels, source: VolumeGeometry, daily: VolumeGeometry) -> RoiPatch | None:
+    """Trilinear on the daily voxels; both grids run along the patient's axes, so one axis at a time."""
+    values = inside
+    lower = []
+    for array_axis, component in ((0, 2), (1, 1), (2, 0)):
+        first_mm, step_mm = daily.origin_mm[component], daily.spacing_mm[component]
+        start_mm, end_mm = source.origin_mm[component], source.last_mm[component]
+        begin = max(int(np.ceil((start_mm - first_mm) / step_mm)), 0)
+        end = min(int(np.floor((end_mm - first_mm) / step_mm)), daily.shape[array_axis] - 1)
+        if end < begin:
+            return None
+        position = (first_mm + step_mm * np.arange(begin, end + 1) - start_mm) / source.spacing_mm[component]
+        below = np.clip(position.astype(np.int64), 0, max(inside.shape[array_axis] - 2, 0))
+        above = np.minimum(below + 1, inside.shape[array_axis] - 1)
+        shape = [1, 1, 1]
+        shape[array_axis] = -1
+        weight = (position - below).astype(np.float32).reshape(shape)
+        values = values.take(below, axis=array_axis) * (1 - weight) + values.take(above, axis=array_axis) * weight
+        lower.append(begin)
+    if not (values >= 0.5).any():
+        return None
+    return RoiPatch(number, (lower[0], lower[1], lower[2]), values.astype(np.float32), daily)
