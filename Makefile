@@ -1,0 +1,105 @@
+# Every target makes what it needs: a virtual environment in .venv with the right extras, once.
+# GNU make and Python 3.11 or newer are all that must be there.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+# The two onnxruntime wheels overwrite each other's files: one environment has one of them, for good.
+EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+
+# More arguments for the tools behind a target, for example `make test ARGS="-k contour -x"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-training check format openapi bench train export image image-test clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- the environment ------------------------------------------------------------------------------------------------
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "recontour needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo not there)."; \
+	  echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+# One stamp for each set of extras: newer than pyproject.toml means that nothing needs to be done.
+define install
+	@if [ -n "$$(ls $(VENV)/.installed-*-$(if $(filter gpu,$(EXTRA)),cpu,gpu) 2>/dev/null)" ]; then \
+	  echo "$(VENV) was made for another kind of machine (with or without a GPU). Run: make clean"; exit 1; fi
+	@echo "installing recontour[$(EXTRAS)] into $(VENV) (the first time takes a few minutes)"
+	@$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	@touch $@
+endef
+
+SETUP    := $(VENV)/.installed-demo-$(EXTRA)
+TEST     := $(VENV)/.installed-test-$(EXTRA)
+TRAINING := $(VENV)/.installed-training-$(EXTRA)
+DEV      := $(VENV)/.installed-dev-$(EXTRA)
+
+$(SETUP): EXTRAS = $(EXTRA),demo
+$(SETUP): pyproject.toml | $(VENV)/pyvenv.cfg
+	$(install)
+$(TEST): EXTRAS = $(EXTRA),demo,test
+$(TEST): pyproject.toml | $(VENV)/pyvenv.cfg
+	$(install)
+$(TRAINING): EXTRAS = $(EXTRA),test,training
+$(TRAINING): pyproject.toml | $(VENV)/pyvenv.cfg
+	$(install)
+$(DEV): EXTRAS = $(EXTRA),dev
+$(DEV): pyproject.toml | $(VENV)/pyvenv.cfg
+	$(install)
+
+setup: $(SETUP) ## the environment with the `recontour` command, without torch
+
+# --- what to do with it ---------------------------------------------------------------------------------------------
+
+demo: $(SETUP) ## a virtual patient through the service over HTTP: contours, report and picture in demo/
+	$(BIN)/recontour demo --out demo/ $(ARGS)
+
+test: $(TEST) ## the tests; those of the training are skipped until `make test-training` has installed torch
+	$(BIN)/python -m pytest $(ARGS)
+
+# A file of tests that needs torch says so with importorskip; only those have anything new to say once torch is there.
+test-training: $(TRAINING) ## the tests that need torch, after installing it
+	$(BIN)/python -m pytest $(ARGS) $$(grep -rlE --include='test_*.py' 'importorskip\("torch' tests)
+
+check: $(DEV) ## ruff, mypy strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+openapi: $(SETUP) ## write openapi.yaml anew from the routes
+	$(BIN)/python -m service.openapi > openapi.yaml
+
+bench: $(TEST) ## median time per stage, peak memory, on this machine
+	$(BIN)/python -m bench $(ARGS)
+
+train: $(TRAINING) ## train the network: make train ARGS="..."
+	$(BIN)/python -m training.train $(ARGS)
+
+export: $(TRAINING) ## a checkpoint becomes model.onnx with its manifest: make export ARGS="..."
+	$(BIN)/python -m training.export $(ARGS)
+
+# --- the container --------------------------------------------------------------------------------------------------
+
+BUILDER    ?= docker
+IMAGE      ?= recontour:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
+image: ## build the GPU image; BUILDER=podman or buildah, IMAGE=name, ARGS="--build-arg EXTRA=cpu ..."
+	$(BUILDER) build --file Dockerfile --tag $(IMAGE) $(ARGS) .
+
+image-test: $(SETUP) ## build the CPU image on a fresh Debian, start its service, send it a case (root, buildah, mmdebstrap)
+	deploy/image_test.sh $(BIN)
+
+clean: ## remove the environment and what the tools left
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
