@@ -7,6 +7,7 @@ Edges are half-open: a centre exactly on the edge that two neighbours share belo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -93,7 +94,7 @@ def _rasterize_group(rois: tuple[Roi, ...], geometry: VolumeGeometry) -> PackedM
         planes = np.array([plane for _, plane, _ in loops], np.int64)
         words = np.uint64(1) << np.array([bit for _, _, bit in loops], np.uint64)
         _toggle_edges(bits, corners, ends, planes, words)
-        _fill_rows(bits, np.unique(planes), *_rows_and_columns(corners, geometry))
+        _fill_rows(bits, np.unique(planes), _rows_and_columns(corners, geometry))
     for bit, loops_by_plane in enumerate(planes_of):
         for gap in _gaps(loops_by_plane, geometry):
             _fill_gap(bits, np.uint64(1) << np.uint64(bit), gap, geometry)
@@ -110,7 +111,7 @@ def _loops_by_plane(roi: Roi, geometry: VolumeGeometry) -> dict[int, list[Contou
     chosen = {}
     for plane in sorted(heights):
         z_mm = geometry.origin_mm[2] + plane * geometry.spacing_mm[2]
-        nearest = min((c.z_mm for c in heights[plane]), key=lambda z, z_mm=z_mm: (abs(z - z_mm), z))
+        _, nearest = min((abs(contour.z_mm - z_mm), contour.z_mm) for contour in heights[plane])
         chosen[plane] = [c for c in heights[plane] if abs(c.z_mm - nearest) < SAME_PLANE_MM]
     return chosen
 
@@ -119,7 +120,7 @@ def _gaps(planes: dict[int, list[Contour]], geometry: VolumeGeometry) -> list[_G
     """Gaps that are filled in: short, and between shapes whose bounding boxes overlap."""
     drawn = list(planes)
     found = []
-    for lower, upper in zip(drawn, drawn[1:], strict=False):
+    for lower, upper in pairwise(drawn):
         distance_mm = (upper - lower) * geometry.spacing_mm[2]
         if upper - lower > 1 and distance_mm <= LARGEST_GAP_MM + SAME_PLANE_MM:
             low_a, high_a = _box(planes[lower])
@@ -139,7 +140,7 @@ def _rows_and_columns(corners: NDArray[np.float64], geometry: VolumeGeometry) ->
     _, rows, columns = geometry.shape
     low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
     (first_column, first_row), (last_column, last_row) = np.clip([low, high], 0, [columns, rows]).astype(int)
-    return first_row, last_row, first_column, last_column
+    return int(first_row), int(last_row), int(first_column), int(last_column)
 
 
 @njit(cache=True, nogil=True)
@@ -173,10 +174,9 @@ def _toggle_edges(
 
 
 @njit(cache=True, nogil=True)
-def _fill_rows(
-    bits: RoiBits, planes: NDArray[np.int64], first_row: int, last_row: int, first_column: int, last_column: int
-) -> None:
+def _fill_rows(bits: RoiBits, planes: NDArray[np.int64], box: tuple[int, int, int, int]) -> None:
     """Running exclusive-or along x: between two flips a voxel is inside, for all ROIs of the word at once."""
+    first_row, last_row, first_column, last_column = box
     for plane in planes:
         for row in range(first_row, last_row):
             inside = np.uint64(0)
