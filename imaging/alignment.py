@@ -1,0 +1,346 @@
+"""The affine from the fixed (daily) to the moving (planning) patient, with its own success test.
+
+A robust Gauss-Newton on picked points of 8 mm and then 4 mm block means: both images' gradients (efficient second-order
+minimisation, Malis, ICRA 2004), a linear intensity map that is fitted anew in each step, and Cauchy weights so that
+organs that moved on their own count little. Several starts are screened, because scans cover unequal parts of the
+patient and frames of reference may have nothing to do with each other.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from imaging.arrays import MaskVoxels, Points
+from imaging.errors import RegistrationRejected
+from imaging.geometry import VolumeGeometry
+from imaging.resampling import coarsen
+from imaging.transforms import AffineTransform
+from imaging.volume import Volume
+
+_IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3], bool)
+COARSE_MM, FINE_MM = 8.0, 4.0
+LOWER_HU, UPPER_HU = -400, 400
+BODY_HU = -350
+SCREEN_STEP_MM = 16.0
+LEAST_SEEN = 0.4
+"""A start counts only where at least this part of the points lands inside the moving scan."""
+
+
+@dataclass(frozen=True)
+class AlignmentLimits:
+    """What an affine must keep to be used; see docs/hazards for why.
+
+    Attributes:
+        overlap: Least Dice of the two bodies where both scans look.
+        scale: Largest difference of the scale from 1, per axis.
+        shear: Largest shear between two axes.
+        rotation_deg: Largest angle of rotation.
+        translation_mm: Largest shift of the body's centre, from where it lies or from body centre on body centre.
+        determinant: Least and largest change of volume.
+        correlation: Least correlation of the two images in the body.
+    """
+
+    overlap: float = 0.80
+    scale: float = 0.10
+    shear: float = 0.05
+    rotation_deg: float = 15.0
+    translation_mm: float = 150.0
+    determinant: tuple[float, float] = (0.8, 1.25)
+    correlation: float = 0.5
+
+
+@dataclass(frozen=True)
+class AlignmentReport:
+    """The numbers of one affine, named as in `AlignmentLimits`.
+
+    Attributes:
+        scale: Scale along x, y, z.
+        shear: Largest absolute shear.
+        correlation: Correlation of clipped HU at points of the fixed body.
+        correlation_of_identity: The same before any alignment; -1 where the scans do not meet.
+        seen: Part of the fixed body that the moving scan covers.
+    """
+
+    overlap: float
+    scale: tuple[float, float, float]
+    shear: float
+    rotation_deg: float
+    translation_mm: float
+    determinant: float
+    correlation: float
+    correlation_of_identity: float
+    seen: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """One CT as block means, with its body."""
+
+    volume: Volume
+    body: MaskVoxels
+
+    @property
+    def geometry(self) -> VolumeGeometry:
+        return self.volume.geometry
+
+
+@dataclass(frozen=True, eq=False)
+class _Picked:
+    """Points (n, 3) mm of the fixed patient, with clipped value and gradient (per mm) there."""
+
+    mm: Points
+    value: NDArray[np.float64]
+    gradient: Points
+
+
+def align(*, fixed: Volume, moving: Volume, limits: AlignmentLimits | None = None) -> AffineTransform:
+    """The affine that carries points of the fixed patient to the moving one.
+
+    Args:
+        fixed: The daily CT.
+        moving: The planning CT.
+        limits: What the result must keep.
+
+    Raises:
+        RegistrationRejected: The affine breaks a limit, or no body was found; facts hold every number.
+    """
+    return align_with_report(fixed=fixed, moving=moving, limits=limits)[0]
+
+
+def align_with_report(
+    *, fixed: Volume, moving: Volume, limits: AlignmentLimits | None = None
+) -> tuple[AffineTransform, AlignmentReport]:
+    """`align`, with the numbers of its success test. Raises as `align`."""
+    fixed_fine, fixed_coarse = _pyramid(fixed)
+    moving_fine, moving_coarse = _pyramid(moving)
+    rng = np.random.default_rng(1)
+    screened = _pick(fixed_coarse, 3000, rng, by_gradient=False)
+    starts = _starts(fixed_coarse, moving_coarse, screened)
+    picked = _pick(fixed_coarse, 3000, rng)
+    tried = [_gauss_newton(start, picked, moving_coarse.volume, steps=15) for start in starts]
+    best = max(tried, key=lambda matrix: _correlation(matrix, screened, moving_coarse.volume)[0])
+    matrix = _gauss_newton(best, _pick(fixed_coarse, 12000, rng, source=fixed_fine), moving_fine, steps=10)
+    affine = AffineTransform(matrix)
+    report = _report(affine, fixed_coarse, moving_coarse, screened)
+    _accept(report, limits or AlignmentLimits())
+    return affine, report
+
+
+def _pyramid(volume: Volume) -> tuple[Volume, _Level]:
+    fine = coarsen(volume, (FINE_MM,) * 3)
+    coarse = coarsen(fine, (COARSE_MM,) * 3)
+    return fine, _Level(coarse, _body(coarse))
+
+
+def _body(coarse: Volume) -> MaskVoxels:
+    """The patient without the couch, filled plane by plane."""
+    dense = coarse.hu > BODY_HU
+    core = ndimage.binary_erosion(dense, np.ones((1, 3, 3), bool))
+    labels, count = ndimage.label(core)
+    if count == 0:
+        raise RegistrationRejected(
+            "No body was found in one of the CTs; check that the series shows the patient.",
+            dense_fraction=float(dense.mean()),
+        )
+    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    body = ndimage.binary_dilation(largest, np.ones((1, 3, 3), bool)) & dense
+    outside, _ = ndimage.label(~np.pad(body, ((0, 0), (1, 1), (1, 1))), _IN_PLANE)
+    return ~np.isin(outside, np.unique(outside[:, 0, 0]))[:, 1:-1, 1:-1]
+
+
+def _pick(
+    level: _Level, count: int, rng: np.random.Generator, *, source: Volume | None = None, by_gradient: bool = True
+) -> _Picked:
+    """Points in the body, where the block means change most; value and gradient there are those of `source`."""
+    near = ndimage.binary_dilation(level.body, np.ones((1, 3, 3), bool))
+    k, j, i = np.nonzero(near)
+    weight = np.ones(k.size)
+    if by_gradient:
+        spacing = level.geometry.spacing_mm
+        hu = np.clip(level.volume.hu, LOWER_HU, UPPER_HU).astype(np.float32)
+        parts = [np.gradient(hu, spacing[2 - axis], axis=axis) for axis in range(3) if hu.shape[axis] > 1]
+        weight = np.sqrt(sum(part[k, j, i].astype(np.float64) ** 2 for part in parts)) + 1e-6
+    chosen = rng.choice(k.size, count, p=weight / weight.sum())
+    index = np.stack([i[chosen], j[chosen], k[chosen]], axis=1) + rng.uniform(-0.5, 0.5, (count, 3))
+    mm = level.geometry.to_lps(index)
+    value, gradient, _ = _look(np.eye(4), mm, source or level.volume)
+    return _Picked(mm, value, gradient)
+
+
+def _centre(level: _Level) -> Points:
+    return level.geometry.to_lps(np.array([np.mean(np.nonzero(level.body), axis=1)[::-1]]))[0]
+
+
+def _starts(fixed: _Level, moving: _Level, points: _Picked) -> list[NDArray[np.float64]]:
+    """Identity, body centre on body centre, and the best shifts along z of the latter."""
+    shift = _centre(moving) - _centre(fixed)
+    reach = (fixed.geometry.size_mm[2] + moving.geometry.size_mm[2]) / 2
+    middle = moving.geometry.centre_mm[2] - fixed.geometry.centre_mm[2]
+    along_z = [np.array([shift[0], shift[1], z]) for z in np.arange(middle - reach, middle + reach + 1, SCREEN_STEP_MM)]
+    scored = sorted(along_z, key=lambda s: _correlation(_translation(s), points, moving.volume)[0], reverse=True)
+    return [_translation(s) for s in (np.zeros(3), shift, *scored[:2])]
+
+
+def _translation(shift: Points) -> NDArray[np.float64]:
+    matrix = np.eye(4)
+    matrix[:3, 3] = shift
+    return matrix
+
+
+def _correlation(matrix: NDArray[np.float64], points: _Picked, moving: Volume) -> tuple[float, float]:
+    """Correlation (-1 where too little is seen) and the part of the points that is seen."""
+    value, _, seen = _look(matrix, points.mm, moving)
+    part = float(seen.mean())
+    if part < LEAST_SEEN:
+        return -1.0, part
+    a, b = value[seen], points.value[seen]
+    spread = a.std() * b.std()
+    return (float(np.mean((a - a.mean()) * (b - b.mean())) / spread) if spread > 0 else -1.0), part
+
+
+def _look(
+    matrix: NDArray[np.float64], mm: Points, volume: Volume
+) -> tuple[NDArray[np.float64], Points, NDArray[np.bool_]]:
+    """Clipped value, gradient per mm, and whether the volume holds the point, at matrix @ mm."""
+    index = volume.geometry.to_index(mm @ matrix[:3, :3].T + matrix[:3, 3])
+    value = np.empty(len(index))
+    gradient = np.empty((len(index), 3))
+    seen = np.empty(len(index), dtype=np.bool_)
+    _value_and_gradient(volume.hu, index, LOWER_HU, UPPER_HU, value, gradient, seen)
+    return value, gradient / volume.geometry.spacing_mm, seen
+
+
+def _gauss_newton(start: NDArray[np.float64], points: _Picked, moving: Volume, *, steps: int) -> NDArray[np.float64]:
+    matrix = start.copy()
+    centre = points.mm.mean(axis=0)
+    arm = (points.mm - centre) / 100.0
+    for step in range(steps):
+        value, moving_gradient, seen = _look(matrix, points.mm, moving)
+        if seen.mean() < LEAST_SEEN / 2:
+            break
+        slope, offset = _intensity_map(value[seen], points.value[seen])
+        residual = slope * value + offset - points.value
+        fixed_gradient = points.gradient @ np.linalg.inv(matrix[:3, :3])
+        gradient = 0.5 * (slope * moving_gradient + fixed_gradient)
+        scale = 1.5 * np.median(np.abs(residual[seen])) + 5.0
+        weight = seen / (1.0 + (residual / scale) ** 2)
+        jacobian = np.concatenate([gradient, *(gradient * arm[:, c : c + 1] for c in range(3))], axis=1)
+        normal = (jacobian * weight[:, None]).T @ jacobian
+        # Shifts settle before shapes, or a far start shears the patient to meet it.
+        ridge = 0.3 if step < 4 else 0.005
+        normal[range(12), range(12)] *= 1.0 + np.repeat([0.001, ridge, ridge, ridge], 3)
+        update = np.linalg.solve(normal + 1e-6 * np.eye(12), -jacobian.T @ (weight * residual))
+        linear = update[3:].reshape(3, 3).T / 100.0
+        matrix[:3, :3] += linear
+        matrix[:3, 3] += update[:3] - linear @ centre
+        if np.abs(update).max() < 0.02:
+            break
+    return matrix
+
+
+def _intensity_map(value: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[float, float]:
+    centred = value - value.mean()
+    spread = float(centred @ centred)
+    slope = float(centred @ (wanted - wanted.mean())) / spread if spread > 0 else 1.0
+    slope = float(np.clip(slope, 0.7, 1.4))
+    return slope, float(wanted.mean() - slope * value.mean())
+
+
+def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: _Picked) -> AlignmentReport:
+    linear = affine.matrix[:3, :3]
+    left, singular, right = np.linalg.svd(linear)
+    rotation = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
+    stretch = rotation.T @ linear
+    correlation, seen = _correlation(affine.matrix, points, moving.volume)
+    centre = _centre(fixed)
+    shift = affine.to_moving(centre[None])[0] - centre
+    between_centres = _centre(moving) - centre
+    return AlignmentReport(
+        overlap=_overlap(affine, fixed, moving),
+        scale=(float(stretch[0, 0]), float(stretch[1, 1]), float(stretch[2, 2])),
+        shear=float(np.abs(stretch - np.diag(np.diag(stretch))).max()),
+        rotation_deg=float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))),
+        translation_mm=float(min(np.linalg.norm(shift), np.linalg.norm(shift - between_centres))),
+        determinant=float(np.prod(singular) * np.sign(np.linalg.det(linear))),
+        correlation=correlation,
+        correlation_of_identity=_correlation(np.eye(4), points, moving.volume)[0],
+        seen=seen,
+    )
+
+
+def _overlap(affine: AffineTransform, fixed: _Level, moving: _Level) -> float:
+    """Dice of the bodies where the moving scan sees, at every second voxel along each axis."""
+    k, j, i = np.indices(np.array(fixed.body.shape) // 2).reshape(3, -1) * 2
+    index = moving.geometry.to_index(affine.to_moving(fixed.geometry.to_lps(np.stack([i, j, k], axis=1))))
+    nearest = np.round(index).astype(int)[:, ::-1]
+    seen = np.all((nearest >= 0) & (nearest < moving.body.shape), axis=1)
+    there = moving.body[tuple(nearest[seen].T)]
+    here = fixed.body[k, j, i][seen]
+    total = int(here.sum() + there.sum())
+    return 2.0 * float((here & there).sum()) / total if total else 0.0
+
+
+def _accept(report: AlignmentReport, limits: AlignmentLimits) -> None:
+    low, high = limits.determinant
+    worst_scale = max(abs(s - 1) for s in report.scale)
+    checks = {
+        f"the bodies overlap by {report.overlap:.2f} (at least {limits.overlap})": report.overlap >= limits.overlap,
+        f"the scale differs by {worst_scale:.3f} (at most {limits.scale})": worst_scale <= limits.scale,
+        f"the shear is {report.shear:.3f} (at most {limits.shear})": report.shear <= limits.shear,
+        f"the rotation is {report.rotation_deg:.1f} deg (at most {limits.rotation_deg})": (
+            report.rotation_deg <= limits.rotation_deg
+        ),
+        f"the shift is {report.translation_mm:.0f} mm (at most {limits.translation_mm:.0f})": (
+            report.translation_mm <= limits.translation_mm
+        ),
+        f"the volume changes by {report.determinant:.2f} ({low} to {high})": low <= report.determinant <= high,
+        f"the images correlate by {report.correlation:.2f} (at least {limits.correlation})": (
+            report.correlation >= limits.correlation
+        ),
+        f"the correlation fell from {report.correlation_of_identity:.3f} to {report.correlation:.3f}": (
+            report.correlation >= report.correlation_of_identity
+        ),
+    }
+    broken = [text for text, kept in checks.items() if not kept]
+    if broken:
+        raise RegistrationRejected(
+            f"The daily CT could not be aligned to the planning CT: {'; '.join(broken)}. Check that both scans show "
+            "the same patient, position and body region, then contour by hand.",
+            **asdict(report),
+        )
+
+
+@numba.njit(cache=True)
+def _value_and_gradient(hu, index, lower, upper, value, gradient, seen):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Trilinear value and its exact gradient per index step; outside, the clamped value and no gradient."""
+    depth, height, width = hu.shape
+    for n in range(index.shape[0]):
+        x, y, z = index[n, 0], index[n, 1], index[n, 2]
+        seen[n] = 0 <= x <= width - 1 and 0 <= y <= height - 1 and -0.5 <= z <= depth - 0.5
+        x = min(max(x, 0.0), width - 1.0)
+        y = min(max(y, 0.0), height - 1.0)
+        z = min(max(z, 0.0), depth - 1.0)
+        ia = min(int(x), max(width - 2, 0))
+        ja = min(int(y), max(height - 2, 0))
+        ka = min(int(z), max(depth - 2, 0))
+        ib, jb, kb = min(ia + 1, width - 1), min(ja + 1, height - 1), min(ka + 1, depth - 1)
+        u, v, w = x - ia, y - ja, z - ka
+        total = gx = gy = gz = 0.0
+        for dk in range(2):
+            wz = w if dk else 1 - w
+            kk = kb if dk else ka
+            for dj in range(2):
+                wy = v if dj else 1 - v
+                jj = jb if dj else ja
+                for di in range(2):
+                    wx = u if di else 1 - u
+                    h = min(max(hu[kk, jj, ib if di else ia], lower), upper)
+                    total += wx * wy * wz * h
+                    gx += (1.0 if di else -1.0) * wy * wz * h
+                    gy += (1.0 if dj else -1.0) * wx * wz * h
+                    gz += (1.0 if dk else -1.0) * wx * wy * h
+        value[n] = total
+        gradient[n, 0], gradient[n, 1], gradient[n, 2] = gx, gy, gz
