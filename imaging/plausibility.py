@@ -1,0 +1,370 @@
+"""Would a physicist believe this contour? Every ROI against every check, each with its number, limit and verdict.
+
+A verdict never withholds a contour: it tells where to look first. The limits are those of the project's hazard
+analysis or, where marked, our own; a department replaces them by a JSON file of its own.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.arrays import FloatVoxels, MaskVoxels, Points
+from imaging.findings import Finding, Verdict
+from imaging.geometry import VolumeGeometry
+from imaging.masks import RoiPatch
+from imaging.measures import RoiMeasure, measure, measure_packed
+from imaging.metrics import dice, surface_distances
+from imaging.plausibility_limits import PlausibilityLimits
+from imaging.transforms import AffineTransform
+
+__all__ = ["PlausibilityLimits", "RoiMeasure", "assess", "measure", "measure_packed"]
+
+SIDED_NAME = re.compile(r"(?:^|[_\-. ])(l|r|left|right|lt|rt)(?:$|[_\-. ])", re.IGNORECASE)
+"""A side as a word of its own: TG-263 'Kidney_L', also 'femoral head right', never the l of 'Bowel_Large'."""
+
+
+def assess(
+    planned: Mapping[int, RoiMeasure],
+    propagated: Mapping[int, RoiPatch],
+    *,
+    segmented: Mapping[int, RoiPatch],
+    names: Mapping[int, str],
+    daily: VolumeGeometry,
+    affine: AffineTransform,
+    jacobian: tuple[FloatVoxels, VolumeGeometry] | None = None,
+    external: Collection[int] = (),
+    known_to_model: Collection[int] = (),
+    midline_mm: tuple[float, float] | None = None,
+    limits: PlausibilityLimits | None = None,
+) -> tuple[Finding, ...]:
+    """Hold every ROI of the plan against every check that applies to it; checks that pass are reported too.
+
+    The body outline is judged on emptiness and on the lateral edges of the scan alone: it is drawn anew, ends where
+    the scan ends and holds gas and couch that no deformation follows.
+
+    Args:
+        planned: Measures of the planned ROIs that were asked for, in the planning patient.
+        propagated: Propagated ROIs on the daily grid; one that came back empty may be absent.
+        segmented: Segmented organs on the daily grid.
+        names: ROI names of the plan, read for a side only and never repeated.
+        daily: Grid of the daily CT.
+        affine: From the daily to the planning patient.
+        jacobian: Determinant of the daily-to-planning deformation on a daily grid, or None if there is no field.
+        external: Numbers of the body outlines.
+        known_to_model: Numbers that the network should have segmented; one that is not in `segmented` fails.
+        midline_mm: x of the body's midline in plan and daily CT where no body outline tells it.
+        limits: Where review and fail begin; the defaults if None.
+
+    Returns:
+        Findings in the order of `planned`, one per ROI and check, propagated checks before segmented ones.
+    """
+    now = {number: measure(patch) for number, patch in propagated.items()}
+    seen = {number: measure(patch) for number, patch in segmented.items()}
+    body = next((number for number in external if number in planned and number in now), None)
+    setting = _Setting(
+        daily=daily,
+        affine=affine,
+        names=names,
+        body=None if body is None else (planned[body], now[body]),
+        midline_mm=midline_mm,
+        limits=limits or PlausibilityLimits(),
+    )
+    findings: list[Finding] = []
+    for number, plan in planned.items():
+        if number in external:
+            findings.append(_emptiness("propagated", number, plan, now.get(number)))
+            findings.append(_lateral_edges(number, propagated.get(number)))
+            continue
+        visible = _visible(plan, setting)
+        findings.append(_field_of_view(number, plan, visible, propagated.get(number), setting.limits))
+        findings += _path_checks(
+            "propagated", number, plan=plan, visible=visible, found=now.get(number), setting=setting
+        )
+        if jacobian is not None and number in propagated:
+            findings += _jacobian_checks(propagated[number], jacobian, setting.limits)
+        if number in segmented or number in known_to_model:
+            findings += _path_checks(
+                "segmented", number, plan=plan, visible=visible, found=seen.get(number), setting=setting
+            )
+        if number in segmented and number in propagated:
+            findings += _agreement_checks(propagated[number], segmented[number], setting.limits)
+    return tuple(findings)
+
+
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    """What the checks of every ROI share."""
+
+    daily: VolumeGeometry
+    affine: AffineTransform
+    names: Mapping[int, str]
+    body: tuple[RoiMeasure, RoiMeasure] | None
+    midline_mm: tuple[float, float] | None
+    limits: PlausibilityLimits
+
+
+@dataclass(frozen=True, eq=False)
+class _Visible:
+    """The part of a planned ROI between the first and the last daily slice, in the daily patient after the affine."""
+
+    volume_cc: float
+    centroid_mm: Points | None
+
+
+def _visible(plan: RoiMeasure, setting: _Setting) -> _Visible:
+    """Whole slices of the plan are in or out, each by its own centroid: exact without rotation, near enough with it."""
+    centroids = setting.affine.to_fixed(plan.slice_centroids_mm)
+    half = setting.daily.spacing_mm[2] / 2
+    lowest, highest = setting.daily.origin_mm[2] - half, setting.daily.last_mm[2] + half
+    inside = (centroids[:, 2] >= lowest) & (centroids[:, 2] <= highest)
+    volume = float(plan.slice_cc[inside].sum())
+    if volume <= 0:
+        return _Visible(0.0, None)
+    return _Visible(volume, np.average(centroids[inside], axis=0, weights=plan.slice_cc[inside]))
+
+
+def _path_checks(
+    path: str, number: int, *, plan: RoiMeasure, visible: _Visible, found: RoiMeasure | None, setting: _Setting
+) -> Iterator[Finding]:
+    """Emptiness, then volume, place, islands, gaps and side of what is not empty."""
+    yield _emptiness(path, number, plan, found)
+    if found is None or found.centroid_mm is None or visible.centroid_mm is None:
+        return
+    limits = setting.limits
+    yield _volume_ratio(path, number, found.volume_cc / visible.volume_cc, limits)
+    shift = float(np.linalg.norm(np.asarray(found.centroid_mm) - visible.centroid_mm))
+    yield _graded(
+        f"{path}-centroid-shift",
+        number,
+        shift,
+        review=limits.centroid_shift_review_mm,
+        fail=limits.centroid_shift_fail_mm,
+        unit="mm",
+        message=f"centroid {shift:.1f} mm from where the affine alignment carries the planned one",
+    )
+    yield _graded(
+        f"{path}-islands",
+        number,
+        found.components,
+        review=max(plan.components, 1),
+        fail=math.inf,
+        message=f"{found.components} separate parts, {plan.components} in the plan",
+    )
+    yield _graded(
+        f"{path}-slice-gaps",
+        number,
+        found.gaps,
+        review=math.inf if plan.gaps else 0,
+        fail=math.inf if plan.gaps else 0,
+        message=f"{found.gaps} empty slices between its ends, {plan.gaps} in the plan",
+    )
+    yield from _side_check(path, number, plan=plan, found=found, setting=setting)
+
+
+def _emptiness(path: str, number: int, plan: RoiMeasure, found: RoiMeasure | None) -> Finding:
+    volume = found.volume_cc if found else 0.0
+    lost = volume == 0 and plan.volume_cc > 0
+    message = "came back empty" if lost else "empty in the plan too" if volume == 0 else "not empty"
+    return Finding(f"{path}-empty", Verdict.FAIL if lost else Verdict.PASS, message, volume, 0.0, "cc", number)
+
+
+def _volume_ratio(path: str, number: int, ratio: float, limits: PlausibilityLimits) -> Finding:
+    check, message = f"{path}-volume-ratio", f"{ratio:.2f} times the planned volume that lies within the daily scan"
+    side = 0 if ratio < 1 else 1
+    review, fail = limits.volume_ratio_review[side], limits.volume_ratio_fail[side]
+    return _graded(check, number, ratio, review=review, fail=fail, message=message, below=side == 0)
+
+
+def _side_check(path: str, number: int, *, plan: RoiMeasure, found: RoiMeasure, setting: _Setting) -> Iterator[Finding]:
+    """For an ROI whose name claims a side: its centroid must lie on the side of the midline where the plan has it."""
+    if not SIDED_NAME.search(setting.names.get(number, "")) or plan.centroid_mm is None or found.centroid_mm is None:
+        return
+    check = f"{path}-laterality"
+    if setting.body is not None:
+        planned_middle, daily_middle = (
+            _midline(body, z_mm)
+            for body, z_mm in zip(setting.body, (plan.centroid_mm[2], found.centroid_mm[2]), strict=True)
+        )
+    elif setting.midline_mm is not None:
+        planned_middle, daily_middle = setting.midline_mm
+    else:
+        yield Finding(check, Verdict.REVIEW, "side not checked: the plan has no body outline", roi_number=number)
+        return
+    side = math.copysign(1.0, plan.centroid_mm[0] - planned_middle)
+    beyond = -side * (found.centroid_mm[0] - daily_middle)
+    where = f"{abs(beyond):.1f} mm {'beyond the midline on the other side' if beyond > 0 else 'from the midline'}"
+    yield _graded(
+        check,
+        number,
+        beyond,
+        review=0.0,
+        fail=setting.limits.wrong_side_fail_mm,
+        unit="mm",
+        message=f"centroid {where}; the plan has it on the patient's {'left' if side > 0 else 'right'}",
+    )
+
+
+def _midline(body: RoiMeasure, z_mm: float) -> float:
+    """x of the middle of the body at a height, which follows a patient who lies askew."""
+    return float(np.interp(z_mm, body.slice_centroids_mm[:, 2], body.slice_centroids_mm[:, 0]))
+
+
+def _field_of_view(
+    number: int, plan: RoiMeasure, visible: _Visible, patch: RoiPatch | None, limits: PlausibilityLimits
+) -> Finding:
+    """Share of the planned volume beyond the scan; an ROI that touches an edge of the scan is for review at least."""
+    outside = 100 * (1 - visible.volume_cc / plan.volume_cc) if plan.volume_cc else 0.0
+    # A slice counts whole, so the last digits of the share are noise.
+    outside = round(outside, 6)
+    edges = _touched_edges(patch) if patch is not None else ()
+    touched = f"; it touches the {', '.join(edges)} of the scan" if edges else ""
+    finding = _graded(
+        "field-of-view",
+        number,
+        outside,
+        review=limits.outside_scan_review_percent,
+        fail=limits.outside_scan_fail_percent,
+        unit="%",
+        message=f"{outside:.1f} % of the planned volume lies above or below the daily scan{touched}",
+    )
+    return replace(finding, verdict=Verdict.REVIEW) if edges and finding.verdict is Verdict.PASS else finding
+
+
+def _lateral_edges(number: int, patch: RoiPatch | None) -> Finding:
+    """The body outline ends with the scan above and below; at the sides it must not."""
+    edges = [edge for edge in (_touched_edges(patch) if patch is not None else ()) if "slice" not in edge]
+    message = f"touches the {', '.join(edges)} of the scan" if edges else "within the sides of the scan"
+    return Finding(
+        "field-of-view", Verdict.REVIEW if edges else Verdict.PASS, message, len(edges), 0, roi_number=number
+    )
+
+
+def _touched_edges(patch: RoiPatch) -> tuple[str, ...]:
+    """Which edges of the daily scan the ROI reaches; first is lowest."""
+    names = (("first slice", "last slice"), ("front edge", "back edge"), ("right edge", "left edge"))
+    edges: list[str] = []
+    for axis, (low, high) in enumerate(names):
+        first = -patch.lower[axis]
+        last = first + patch.geometry.shape[axis] - 1
+        for index, name in ((first, low), (last, high)):
+            if 0 <= index < patch.inside.shape[axis] and patch.inside.take(index, axis=axis).max() >= 0.5:
+                edges.append(name)
+    return tuple(edges)
+
+
+def _jacobian_checks(
+    patch: RoiPatch, jacobian: tuple[FloatVoxels, VolumeGeometry], limits: PlausibilityLimits
+) -> Iterator[Finding]:
+    """Smallest determinant and folded share at the grid points of the field that lie inside the ROI."""
+    inside = _determinants_inside(patch, *jacobian)
+    if not inside.size:
+        return
+    smallest = float(inside.min())
+    yield _graded(
+        "jacobian-minimum",
+        patch.roi_number,
+        smallest,
+        review=limits.jacobian_review,
+        fail=-math.inf,
+        message=f"smallest Jacobian determinant {smallest:.2f}",
+        below=True,
+    )
+    folded = 100 * float(np.count_nonzero(inside <= 0)) / inside.size
+    yield _graded(
+        "jacobian-folded",
+        patch.roi_number,
+        folded,
+        review=limits.folded_review_percent,
+        fail=limits.folded_fail_percent,
+        unit="%",
+        message=f"{folded:.2f} % of the ROI is folded",
+    )
+
+
+def _determinants_inside(patch: RoiPatch, determinants: FloatVoxels, grid: VolumeGeometry) -> FloatVoxels:
+    """Determinants at the grid points whose nearest voxel lies in the ROI."""
+    chosen: list[NDArray[np.intp]] = []
+    nearest: list[NDArray[np.intp]] = []
+    for axis, component in enumerate("zyx"):
+        position = (grid.axis_mm(component) - patch.geometry.axis_mm(component)[0]) / patch.geometry.spacing_mm[
+            2 - axis
+        ]
+        index = np.rint(position).astype(np.intp) - patch.lower[axis]
+        hit = np.flatnonzero((index >= 0) & (index < patch.inside.shape[axis]))
+        chosen.append(hit)
+        nearest.append(index[hit])
+    return determinants[np.ix_(*chosen)][patch.inside[np.ix_(*nearest)] >= 0.5]
+
+
+def _agreement_checks(one: RoiPatch, other: RoiPatch, limits: PlausibilityLimits) -> Iterator[Finding]:
+    """How well the two independent paths agree on one ROI."""
+    a, b = _on_common_box(one, other)
+    if not a.any() or not b.any():
+        return
+    overlap, distances = dice(a, b), surface_distances(a, b, spacing_mm=one.geometry.spacing_mm)
+    yield _graded(
+        "paths-dice",
+        one.roi_number,
+        overlap,
+        review=limits.paths_dice_review,
+        fail=limits.paths_dice_fail,
+        message=f"Dice of propagated and segmented {overlap:.3f}",
+        below=True,
+    )
+    yield _graded(
+        "paths-surface-distance",
+        one.roi_number,
+        distances.mean_mm,
+        review=limits.paths_surface_review_mm,
+        fail=limits.paths_surface_fail_mm,
+        unit="mm",
+        message=f"propagated and segmented surfaces {distances.mean_mm:.2f} mm apart on average",
+    )
+    yield _graded(
+        "paths-hausdorff-95",
+        one.roi_number,
+        distances.hd95_mm,
+        review=limits.paths_hausdorff_review_mm,
+        fail=limits.paths_hausdorff_fail_mm,
+        unit="mm",
+        message=f"95 % Hausdorff distance of propagated and segmented {distances.hd95_mm:.1f} mm",
+    )
+
+
+def _on_common_box(one: RoiPatch, other: RoiPatch) -> tuple[MaskVoxels, MaskVoxels]:
+    """Both ROIs as masks on the smallest box that holds both patches."""
+    patches = (one, other)
+    lower = np.min([patch.lower for patch in patches], axis=0)
+    upper = np.max([np.add(patch.lower, patch.inside.shape) for patch in patches], axis=0)
+    masks = []
+    for patch in patches:
+        mask = np.zeros(upper - lower, dtype=bool)
+        start = np.subtract(patch.lower, lower)
+        part = tuple(slice(a, a + n) for a, n in zip(start, patch.inside.shape, strict=True))
+        mask[part] = patch.inside >= 0.5
+        masks.append(mask)
+    return masks[0], masks[1]
+
+
+def _graded(
+    check: str,
+    number: int,
+    value: float,
+    *,
+    review: float,
+    fail: float,
+    message: str,
+    unit: str = "",
+    below: bool = False,
+) -> Finding:
+    """Pass up to `review`, review up to `fail`, fail beyond it; downwards if `below`."""
+    sign = -1 if below else 1
+    if sign * value > sign * fail:
+        verdict, limit = Verdict.FAIL, fail
+    else:
+        verdict, limit = (Verdict.REVIEW if sign * value > sign * review else Verdict.PASS), review
+    return Finding(check, verdict, message, float(value), float(limit) if math.isfinite(limit) else None, unit, number)
