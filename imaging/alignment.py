@@ -273,7 +273,7 @@ def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: _Pic
 
 def _overlap(affine: AffineTransform, fixed: _Level, moving: _Level) -> float:
     """Dice of the bodies where the moving scan sees, at every second voxel along each axis."""
-    k, j, i = np.indices(np.array(fixed.body.shape) // 2).reshape(3, -1) * 2
+    k, j, i = np.indices(tuple(n // 2 for n in fixed.body.shape)).reshape(3, -1) * 2
     index = moving.geometry.to_index(affine.to_moving(fixed.geometry.to_lps(np.stack([i, j, k], axis=1))))
     nearest = np.round(index).astype(int)[:, ::-1]
     seen = np.all((nearest >= 0) & (nearest < moving.body.shape), axis=1)
