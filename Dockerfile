@@ -1,3 +1,4 @@
+# hadolint global ignore=DL3008
 # The service as a container. Two stages: one installs, the other runs; neither holds torch, the second no build tool.
 #
 # GPU (the default):  docker build -t recontour .
@@ -9,6 +10,7 @@ ARG BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04
 
 FROM ${BASE_IMAGE} AS build
 ARG EXTRA=gpu
+# The base image fixes the versions of its packages; pinning them here again would break with every security update.
 ENV DEBIAN_FRONTEND=noninteractive PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 python3-venv \
@@ -42,13 +44,13 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     NUMBA_CACHE_DIR=/tmp/numba \
-    RECONTOUR_MODELS=/opt/recontour/models
+    RECONTOUR_MODELS_DIR=/opt/recontour/models
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=180s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
-# Outside the container this is no loopback address, so the service refuses to start without a key
-# (RECONTOUR_API_KEY); on a trusted network of its own, append --insecure.
+# All addresses are not loopback, so the service refuses to start without a key: RECONTOUR_API_KEY_SHA256 is the hash of
+# what clients send. Behind a proxy that authenticates, add --insecure to the command.
 ENTRYPOINT ["recontour"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -13,7 +13,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-training check format openapi bench train export image image-test clean
+.PHONY: help setup demo test test-training check format docs openapi bench train export image image-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ check: $(DEV) ## ruff, mypy strict, import contracts
 format: $(DEV) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(SETUP) ## write the pages that are read off the code: problems, settings
+	$(BIN)/python docs/reference.py
 
 openapi: $(SETUP) ## write openapi.yaml anew from the routes
 	$(BIN)/python -m service.openapi > openapi.yaml

@@ -36,7 +36,7 @@ if as_user "${probe[@]}" >/dev/null 2>&1; then fail "the health check passes wit
 if as_user timeout 60 "${command[@]}" >"$work/service.log" 2>&1; then fail "it started on all addresses without a key"; fi
 grep -qi 'key\|insecure' "$work/service.log" || fail "it refused to start without a key, but does not say so"
 
-as_user RECONTOUR_API_KEY="$key" "${command[@]}" >"$work/service.log" 2>&1 &
+as_user RECONTOUR_API_KEY_SHA256="$(printf %s "$key" | sha256sum | cut -d" " -f1)" "${command[@]}" >"$work/service.log" 2>&1 &
 service=$!
 started=$SECONDS
 until as_user "${probe[@]}" >/dev/null 2>&1; do
