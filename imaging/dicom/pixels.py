@@ -1,0 +1,72 @@
+"""Stored values of one CT image to Hounsfield units, straight into the volume. PS3.5 8, PS3.3 C.11.1."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.pixels import get_decoder
+
+from imaging.arrays import HuVoxels
+from imaging.dicom.attributes import typed_errors
+from imaging.dicom.codestream import check_codestream
+from imaging.dicom.parse import EXPLICIT_BIG, PixelBytes
+from imaging.dicom.slices import PixelFormat, Slice
+from imaging.errors import Truncated
+
+_INT16 = np.iinfo(np.int16)
+
+
+def stored_values(image: Slice) -> NDArray[np.int16] | NDArray[np.uint16]:
+    """The stored values (rows, columns), overlay bits removed and sign extended."""
+    layout, pixels = image.pixel_format, image.source.pixels
+    if pixels is None:
+        raise Truncated("an image has no pixel data; send it again")
+    dtype: np.dtype[Any] = np.dtype(np.int16 if layout.signed else np.uint16)
+    if pixels.encapsulated:
+        values = _decompressed(pixels, layout, image.source.transfer_syntax_uid).astype(dtype, copy=False)
+    else:
+        big = image.source.transfer_syntax_uid == EXPLICIT_BIG
+        values = np.frombuffer(pixels.value, dtype.newbyteorder(">" if big else "<")).reshape(
+            layout.rows, layout.columns
+        )
+        values = values.astype(dtype, copy=False)
+    unused = 16 - layout.bits_stored
+    if unused:
+        # Shifting up and down again drops overlay bits and, for signed values, extends the sign.
+        values = np.right_shift(np.left_shift(values, unused), unused)
+    return values
+
+
+def write_hu(image: Slice, plane: HuVoxels, *, transposed: bool, flip_x: bool, flip_y: bool) -> None:
+    """Write one image into its plane (y, x) of the volume: turned to +P, +L, in HU, rounded and clipped to int16."""
+    values = stored_values(image)
+    turned = values.T if transposed else values
+    turned = turned[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    intercept = round(image.intercept)
+    if image.slope == 1 and image.intercept == intercept:
+        lowest, highest = int(values.min()), int(values.max())
+        if lowest + intercept >= _INT16.min and highest + intercept <= _INT16.max:
+            # Modulo 65536 the sum is right even where a stored unsigned value is above 32767.
+            np.add(turned.view(np.uint16), np.uint16(intercept % 65536), out=plane.view(np.uint16))
+            return
+    hu = np.rint(turned.astype(np.float64) * image.slope + image.intercept)
+    plane[...] = np.clip(hu, _INT16.min, _INT16.max)
+
+
+def _decompressed(pixels: PixelBytes, layout: PixelFormat, transfer_syntax: str) -> NDArray[Any]:
+    check_codestream(pixels.value, layout, transfer_syntax)
+    with typed_errors("compressed pixel data"):
+        values, _ = get_decoder(transfer_syntax).as_array(
+            pixels.value.tobytes(),
+            rows=layout.rows,
+            columns=layout.columns,
+            samples_per_pixel=1,
+            photometric_interpretation="MONOCHROME2",
+            bits_allocated=16,
+            bits_stored=layout.bits_stored,
+            pixel_representation=int(layout.signed),
+            number_of_frames=1,
+            pixel_keyword="PixelData",
+            raw=True,
+        )
+        return np.asarray(values).reshape(layout.rows, layout.columns)
