@@ -78,7 +78,7 @@ def read_ct_series(objects: Sequence[DicomObject], *, role: CtRole, limits: Read
         sop_instance_uids=tuple(image.sop_instance_uid for image in slices),
         frame_of_reference_uid=slices[0].frame_of_reference_uid,
         series_instance_uid=slices[0].series_instance_uid,
-        patient_position=slices[0].patient_position,
+        patient_position=slices[0].patient_position if position_known else "",
         digest=digest,
         notices=tuple(notices),
     )
