@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from imaging.arrays import Points
+from imaging.arrays import MaskVoxels, Points
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
 
@@ -57,6 +57,21 @@ def measure_packed(masks: PackedMasks) -> dict[int, RoiMeasure]:
         number: _measure(masks.bits, bit, sums[:, bit], boxes[bit], masks.geometry)
         for bit, number in enumerate(masks.roi_numbers)
     }
+
+
+def on_common_box(one: RoiPatch, other: RoiPatch) -> tuple[MaskVoxels, MaskVoxels]:
+    """Both ROIs as masks on the smallest box that holds both patches."""
+    patches = (one, other)
+    lower = np.min([patch.lower for patch in patches], axis=0)
+    upper = np.max([np.add(patch.lower, patch.inside.shape) for patch in patches], axis=0)
+    masks = []
+    for patch in patches:
+        mask = np.zeros(upper - lower, dtype=bool)
+        start = np.subtract(patch.lower, lower)
+        part = tuple(slice(a, a + n) for a, n in zip(start, patch.inside.shape, strict=True))
+        mask[part] = patch.inside >= 0.5
+        masks.append(mask)
+    return masks[0], masks[1]
 
 
 def _measure(

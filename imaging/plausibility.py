@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.arrays import FloatVoxels, MaskVoxels, Points
+from imaging.arrays import FloatVoxels, Points
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import RoiPatch
-from imaging.measures import RoiMeasure, measure, measure_packed
+from imaging.measures import RoiMeasure, measure, measure_packed, on_common_box
 from imaging.metrics import dice, surface_distances
 from imaging.plausibility_limits import PlausibilityLimits
 from imaging.transforms import AffineTransform
@@ -302,7 +302,7 @@ def _determinants_inside(patch: RoiPatch, determinants: FloatVoxels, grid: Volum
 
 def _agreement_checks(one: RoiPatch, other: RoiPatch, limits: PlausibilityLimits) -> Iterator[Finding]:
     """How well the two independent paths agree on one ROI."""
-    a, b = _on_common_box(one, other)
+    a, b = on_common_box(one, other)
     if not a.any() or not b.any():
         return
     overlap, distances = dice(a, b), surface_distances(a, b, spacing_mm=one.geometry.spacing_mm)
@@ -333,21 +333,6 @@ def _agreement_checks(one: RoiPatch, other: RoiPatch, limits: PlausibilityLimits
         unit="mm",
         message=f"95 % Hausdorff distance of propagated and segmented {distances.hd95_mm:.1f} mm",
     )
-
-
-def _on_common_box(one: RoiPatch, other: RoiPatch) -> tuple[MaskVoxels, MaskVoxels]:
-    """Both ROIs as masks on the smallest box that holds both patches."""
-    patches = (one, other)
-    lower = np.min([patch.lower for patch in patches], axis=0)
-    upper = np.max([np.add(patch.lower, patch.inside.shape) for patch in patches], axis=0)
-    masks = []
-    for patch in patches:
-        mask = np.zeros(upper - lower, dtype=bool)
-        start = np.subtract(patch.lower, lower)
-        part = tuple(slice(a, a + n) for a, n in zip(start, patch.inside.shape, strict=True))
-        mask[part] = patch.inside >= 0.5
-        masks.append(mask)
-    return masks[0], masks[1]
 
 
 def _graded(
