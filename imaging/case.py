@@ -36,6 +36,9 @@ CarriedBy = Literal["affine", "network", "refinement", "drawn anew", "nothing"]
 """The last step of the deformation that a propagated ROI owes its place to."""
 
 
+RoiPath = Literal["propagated", "segmented"]
+
+
 @dataclass(frozen=True, eq=False)
 class RoiOutcome:
     """What happened to one ROI of the plan.
@@ -51,7 +54,7 @@ class RoiOutcome:
     """
 
     number: int
-    recommended_path: Literal["propagated", "segmented"] | None
+    recommended_path: RoiPath | None
     carried_by: CarriedBy
     planned_cc: float
     propagated_cc: float

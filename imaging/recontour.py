@@ -1,0 +1,182 @@
+"""The way of the data, top to bottom: from a case to its contours on the daily CT.
+
+The daily CT is the fixed image and the planning CT the moving one; this file is the one place where the clinic's words
+turn into those of registration. The deformation therefore lives on the daily grid and nothing has to be inverted.
+"""
+
+from dataclasses import replace
+
+from imaging.alignment import align
+from imaging.assembly import carriers, choose_paths, outcomes, propagated_set, recommended_set, segmented_set, trace_all
+from imaging.body import find_body
+from imaging.case import Case, Recontouring, RecontourOptions
+from imaging.deformation import choose_deformation
+from imaging.findings import Finding, Verdict
+from imaging.masks import PackedMasks, RoiPatch
+from imaging.model import Prediction, RecontouringModel
+from imaging.organs import organ_patches
+from imaging.plan import Plan, contour_points, grid_around, sort_plan
+from imaging.plausibility import PlausibilityLimits, RoiMeasure, assess, measure_packed
+from imaging.preprocessing import model_inputs, network_region
+from imaging.propagation import propagate
+from imaging.rasterize import interpolated_rois, rasterize
+from imaging.structures import StructureSet
+from imaging.timing import Stopwatch
+from imaging.transforms import AffineTransform
+
+OUTLINE_MM = 4.0
+"""Pixels on which the planned body outline is measured."""
+
+
+def recontour(
+    case: Case,
+    model: RecontouringModel | None,
+    *,
+    limits: PlausibilityLimits,
+    options: RecontourOptions,
+    stopwatch: Stopwatch,
+) -> Recontouring:
+    """Carry the planned ROIs over to the daily CT, and segment there the organs that the model knows.
+
+    Args:
+        case: Planning CT with structures, daily CT.
+        model: The network, or None to do without.
+        limits: Where the checks begin to ask for review.
+        options: What the request chose.
+        stopwatch: Receives the time of every stage.
+
+    Raises:
+        RegistrationRejected: If the affine does not pass its success test.
+        RoiAmbiguous: If two ROIs of the plan mean one organ.
+        RoiUnmapped: If a wanted ROI is not there.
+        ModelError: If the network misbehaves.
+    """
+    plan = sort_plan(case.planning_structures, model.manifest if model else None, options.rois)
+    with stopwatch.stage("affine"):
+        affine = align(fixed=case.daily, moving=case.planning)
+    with stopwatch.stage("rasterize"):
+        planned = _planned_masks(plan.carried, case)
+        measures = _planned_measures(plan, planned, case)
+    prediction, network_findings = _predict(case, plan, model, planned=planned, affine=affine, stopwatch=stopwatch)
+    with stopwatch.stage("deformation"):
+        chosen = choose_deformation(
+            daily=case.daily,
+            planning=case.planning,
+            affine=affine,
+            network=prediction.dvf if prediction else None,
+            refine=options.refine,
+            masks=planned,
+            stopwatch=stopwatch,
+        )
+    with stopwatch.stage("propagate"):
+        carried = propagate(planned, chosen.deformation, case.daily.geometry)
+    with stopwatch.stage("body"):
+        bodies = _bodies(case, plan)
+    with stopwatch.stage("contour"):
+        segmented = _segmented(case, plan, prediction, model)
+        propagated = (*(patch for patch in carried if patch.inside.size), *bodies)
+        loops = trace_all(propagated, segmented)
+    with stopwatch.stage("plausibility"):
+        checks = assess(
+            {roi.number: measures[roi.number] for roi in plan.wanted if roi.number in measures},
+            {patch.roi_number: patch for patch in propagated},
+            segmented={patch.roi_number: patch for patch in segmented},
+            names={roi.number: roi.name for roi in plan.wanted},
+            daily=case.daily.geometry,
+            affine=affine,
+            jacobian=chosen.jacobian(),
+            external=[roi.number for roi in plan.external.rois],
+            known_to_model=list(plan.organs) if prediction else [],
+            limits=limits,
+        )
+    paths, exceptions = choose_paths(plan, loops, checks)
+    carried_by = carriers(plan, propagated, chosen.carried_by)
+    propagated_rois = propagated_set(plan, loops, carried_by)
+    segmented_rois = segmented_set(plan, loops, model.manifest if model and prediction else None)
+    return Recontouring(
+        recommended=recommended_set(plan, paths, propagated_rois, segmented_rois),
+        propagated=propagated_rois,
+        segmented=segmented_rois,
+        deformation=chosen.deformation,
+        rois=outcomes(plan, measures, affine=affine, paths=paths, carried_by=carried_by, found=(propagated, segmented)),
+        findings=(*network_findings, *_interpolated(plan, case), *chosen.findings, *exceptions, *checks),
+        propagated_patches=propagated,
+        segmented_patches=segmented,
+        model_identity=model.manifest.identity if model and prediction else "",
+    )
+
+
+def _planned_masks(carried: StructureSet, case: Case) -> tuple[PackedMasks, ...]:
+    """The carried ROIs as bits, on the part of the planning grid that holds them."""
+    if not carried.rois:
+        return ()
+    return rasterize(carried, grid_around(contour_points(carried), case.planning.geometry))
+
+
+def _planned_measures(plan: Plan, planned: tuple[PackedMasks, ...], case: Case) -> dict[int, RoiMeasure]:
+    """Volume and place of every planned ROI with contours; of the body outline on pixels of 4 mm, which is enough."""
+    x, y, z = case.planning.geometry.spacing_mm
+    coarse = case.planning.geometry.covering((max(x, OUTLINE_MM), max(y, OUTLINE_MM), z))
+    groups = (*planned, *rasterize(plan.external, coarse))
+    return {number: found for group in groups for number, found in measure_packed(group).items()}
+
+
+def _predict(
+    case: Case,
+    plan: Plan,
+    model: RecontouringModel | None,
+    *,
+    planned: tuple[PackedMasks, ...],
+    affine: AffineTransform,
+    stopwatch: Stopwatch,
+) -> tuple[Prediction | None, tuple[Finding, ...]]:
+    """One pass of the network over the planned organs; None, with a finding, where there is nothing for it to do."""
+    if model is None or not plan.organs:
+        why = "no model is loaded" if model is None else "the plan has no ROI that the model knows by name or alias"
+        return None, (Finding("network-skipped", Verdict.REVIEW, f"the network was not used: {why}"),)
+    with stopwatch.stage("region"):
+        corners = contour_points(plan.carried, set(plan.organs))
+        region = network_region(affine.to_fixed(corners), model.manifest)
+    with stopwatch.stage("resample"):
+        inputs = model_inputs(
+            daily=case.daily,
+            planning=case.planning,
+            organs=planned[0],
+            label_of={number: organ.label for number, organ in plan.organs.items()},
+            affine=affine,
+            region=region.geometry,
+            manifest=model.manifest,
+        )
+    with stopwatch.stage("network"):
+        prediction = model.run(inputs)
+    if region.holds_all:
+        return prediction, ()
+    message = "the planned organs are larger than the network's largest region; their ends rest on the refinement alone"
+    return prediction, (Finding("network-region", Verdict.REVIEW, message),)
+
+
+def _bodies(case: Case, plan: Plan) -> tuple[RoiPatch, ...]:
+    """The body outline, for each ROI of the plan that is one."""
+    found = find_body(case.daily) if plan.external.rois else None
+    return tuple(replace(found, roi_number=roi.number) for roi in plan.external.rois) if found else ()
+
+
+def _segmented(
+    case: Case, plan: Plan, prediction: Prediction | None, model: RecontouringModel | None
+) -> tuple[RoiPatch, ...]:
+    if prediction is None or model is None:
+        return ()
+    numbers = plan.number_of_label(model.manifest)
+    return organ_patches(prediction, model.manifest, numbers, case.daily.geometry)
+
+
+def _interpolated(plan: Plan, case: Case) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(
+            "plan-interpolated",
+            Verdict.REVIEW,
+            "the plan leaves out slices inside this ROI; they were filled in between their neighbours",
+            roi_number=number,
+        )
+        for number in interpolated_rois(plan.carried, case.planning.geometry)
+    )
