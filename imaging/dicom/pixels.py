@@ -11,7 +11,7 @@ from imaging.dicom.attributes import typed_errors
 from imaging.dicom.codestream import check_codestream
 from imaging.dicom.parse import EXPLICIT_BIG, PixelBytes
 from imaging.dicom.slices import PixelFormat, Slice
-from imaging.errors import Truncated
+from imaging.errors import Truncated, UnsupportedObject
 
 _INT16 = np.iinfo(np.int16)
 
@@ -55,8 +55,11 @@ def write_hu(image: Slice, plane: HuVoxels, *, transposed: bool, flip_x: bool, f
 
 def _decompressed(pixels: PixelBytes, layout: PixelFormat, transfer_syntax: str) -> NDArray[Any]:
     check_codestream(pixels.value, layout, transfer_syntax)
+    decoder = get_decoder(transfer_syntax)
+    if not decoder.is_available:
+        raise UnsupportedObject("no decoder for this compression is installed; send Explicit VR Little Endian")
     with typed_errors("compressed pixel data"):
-        values, _ = get_decoder(transfer_syntax).as_array(
+        values, _ = decoder.as_array(
             pixels.value.tobytes(),
             rows=layout.rows,
             columns=layout.columns,
