@@ -1,0 +1,147 @@
+"""The training loop, top to bottom.
+
+    python -m training train --recipe training/recipes/prostate-ct.toml --cohort COHORT --run RUN [--minutes 75]
+
+A run folder that holds checkpoint.pt is continued; on one machine in float32 it ends as if it had never stopped.
+"""
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from training.checkpoint import (
+    Provenance,
+    RunState,
+    current_commit,
+    read_checkpoint,
+    restore,
+    save_checkpoint,
+    update_average,
+)
+from training.losses import Patch, Terms, joint_loss
+from training.networks import CrossStitchNetwork
+from training.pairs import CachedPair, cohort_hash, read_pairs
+from training.recipe import Optimisation, Recipe
+from training.sampling import draw_patch
+
+CHECKPOINT_STEPS = 100
+LOG_STEPS = 10
+
+
+def train(
+    recipe: Recipe, *, cohort: Path, run: Path, minutes: float = math.inf, threads: int = 0, device: str = "auto"
+) -> RunState:
+    """Train until the recipe's steps are done or the minutes of this call are over.
+
+    Args:
+        recipe: What to do; a run that goes on must have been started with the same.
+        cohort: Folder of cached pairs.
+        run: Gets checkpoint.pt, the recipe and TensorBoard's events.
+        minutes: Stop and save after this time; calling again goes on.
+        threads: CPU threads, 0 for torch's choice.
+        device: 'auto' takes CUDA where there is one.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    where = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+    pairs = read_pairs(cohort)
+    provenance = Provenance(recipe.model_dump_json(), current_commit(), cohort_hash(pairs))
+    run.mkdir(parents=True, exist_ok=True)
+    state = begin(recipe, device=where)
+    file = run / "checkpoint.pt"
+    if file.exists():
+        content = read_checkpoint(file)
+        _same_run(content, provenance)
+        restore(state, content)
+    (run / "recipe.json").write_text(recipe.model_dump_json(indent=2))
+
+    steps, decay = recipe.optimisation.steps, recipe.optimisation.ema_decay
+    deadline = time.monotonic() + 60 * minutes
+    with SummaryWriter(str(run)) as board, tqdm(total=steps, initial=state.step, unit="step", mininterval=5) as bar:
+        while state.step < steps and time.monotonic() < deadline:
+            started = time.perf_counter()
+            patch = draw_patch(pairs, recipe, state.rng).to(where)
+            terms = step(state, patch, recipe)
+            state.step += 1
+            update_average(state.average, state.network, min(decay, (1 + state.step) / (10 + state.step)))
+            state.seconds += time.perf_counter() - started
+            bar.update()
+            if state.step % LOG_STEPS == 0:
+                _log(board, terms, state, recipe.optimisation)
+                bar.set_postfix(loss=f"{terms.total.item():.3f}")
+            if state.step % CHECKPOINT_STEPS == 0:
+                save_checkpoint(state, provenance, file)
+    save_checkpoint(state, provenance, file)
+    return state
+
+
+def begin(recipe: Recipe, *, device: torch.device) -> RunState:
+    """A run at step 0, everything seeded by the recipe."""
+    torch.manual_seed(recipe.seed)
+    network = CrossStitchNetwork(recipe.classes, widths=recipe.widths)
+    network = network.to(device=device, memory_format=torch.channels_last_3d)
+    optimizer = torch.optim.RAdam(network.parameters(), lr=recipe.optimisation.learning_rate)
+    average = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    return RunState(network, optimizer, average, np.random.default_rng(recipe.seed))
+
+
+def step(state: RunState, patch: Patch, recipe: Recipe) -> Terms:
+    """One update of the weights."""
+    settings = recipe.optimisation
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(state.step, settings)
+    state.network.train()
+    with torch.autocast(patch.fixed.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        outputs = state.network(patch.fixed, patch.moving, patch.moving_labels.float())
+    # Sums over 10^5 voxels and differences of variances need float32.
+    terms = joint_loss(outputs, patch, recipe.loss)
+    state.optimizer.zero_grad(set_to_none=True)
+    terms.total.backward()
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_norm)
+    state.optimizer.step()
+    return Terms(*(term.detach() for term in terms))
+
+
+def learning_rate(step_number: int, settings: Optimisation) -> float:
+    """Linear from 0 over the warm-up, then half a cosine down to the final rate."""
+    if step_number < settings.warmup_steps:
+        return settings.learning_rate * (step_number + 1) / settings.warmup_steps
+    done = (step_number - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    cosine = (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * cosine
+
+
+def recalibrate(network: CrossStitchNetwork, pairs: tuple[CachedPair, ...], recipe: Recipe) -> None:
+    """Measure the batch statistics anew, for weights that were averaged after the running ones were taken."""
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm3d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all patches
+    rng = np.random.default_rng(recipe.seed + 1)
+    network.train()
+    precision = recipe.optimisation.precision == "bfloat16"
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision):
+        for _ in range(recipe.optimisation.recalibration_patches):
+            patch = draw_patch(pairs, recipe, rng)
+            network(patch.fixed, patch.moving, patch.moving_labels.float())
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+def _same_run(content: dict[str, object], provenance: Provenance) -> None:
+    if content["recipe"] != provenance.recipe or content["cohort_hash"] != provenance.cohort_hash:
+        raise ValueError("the run folder was started with another recipe or cohort; take a new folder")
+
+
+def _log(board: SummaryWriter, terms: Terms, state: RunState, settings: Optimisation) -> None:
+    for name, value in terms._asdict().items():
+        board.add_scalar(f"loss/{name}", value.item(), state.step)
+    board.add_scalar("learning rate", learning_rate(state.step, settings), state.step)
+    board.add_scalar("steps per second", state.step / state.seconds, state.step)
