@@ -82,7 +82,8 @@ def grid_around(points_mm: Points, grid: VolumeGeometry) -> VolumeGeometry:
     index = grid.to_index(points_mm)[:, ::-1]
     lower = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, np.asarray(grid.shape) - 1)
     upper = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, lower + 1, grid.shape)
-    return grid.cropped((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+    (z0, y0, x0), (z1, y1, x1) = lower.tolist(), upper.tolist()
+    return grid.cropped((z0, y0, x0), (z1, y1, x1))
 
 
 def _organs(rois: Iterable[Roi], manifest: ModelManifest | None) -> dict[int, Organ]:
