@@ -7,11 +7,14 @@ turn into those of registration. The deformation therefore lives on the daily gr
 from dataclasses import replace
 
 from imaging.alignment import align
+from imaging.arrays import FloatVoxels
 from imaging.assembly import carriers, choose_paths, outcomes, propagated_set, recommended_set, segmented_set, trace_all
 from imaging.body import find_body
 from imaging.case import Case, Recontouring, RecontourOptions
-from imaging.deformation import choose_deformation
+from imaging.deformation import ChosenDeformation, choose_deformation
+from imaging.displacement import jacobian_determinant, vectors_on
 from imaging.findings import Finding, Verdict
+from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.model import Prediction, RecontouringModel
 from imaging.organs import organ_patches
@@ -22,7 +25,7 @@ from imaging.propagation import propagate
 from imaging.rasterize import interpolated_rois, rasterize
 from imaging.structures import StructureSet
 from imaging.timing import Stopwatch
-from imaging.transforms import AffineTransform
+from imaging.transforms import AffineTransform, DisplacementField
 
 OUTLINE_MM = 4.0
 """Pixels on which the planned body outline is measured."""
@@ -58,7 +61,7 @@ def recontour(
         planned = _planned_masks(plan.carried, case)
         measures = _planned_measures(plan, planned, case)
     prediction, network_findings = _predict(case, plan, model, planned=planned, affine=affine, stopwatch=stopwatch)
-    with stopwatch.stage("deformation"):
+    with stopwatch.stage("refinement"):
         chosen = choose_deformation(
             daily=case.daily,
             planning=case.planning,
@@ -66,7 +69,6 @@ def recontour(
             network=prediction.dvf if prediction else None,
             refine=options.refine,
             masks=planned,
-            stopwatch=stopwatch,
         )
     with stopwatch.stage("propagate"):
         carried = propagate(planned, chosen.deformation, case.daily.geometry)
@@ -84,7 +86,7 @@ def recontour(
             names={roi.number: roi.name for roi in plan.wanted},
             daily=case.daily.geometry,
             affine=affine,
-            jacobian=chosen.jacobian(),
+            jacobian=_jacobian(chosen),
             external=[roi.number for roi in plan.external.rois],
             known_to_model=list(plan.organs) if prediction else [],
             limits=limits,
@@ -168,6 +170,14 @@ def _segmented(
         return ()
     numbers = plan.number_of_label(model.manifest)
     return organ_patches(prediction, model.manifest, numbers, case.daily.geometry)
+
+
+def _jacobian(chosen: ChosenDeformation) -> tuple[FloatVoxels, VolumeGeometry] | None:
+    """Local change of volume on the grid on which the deformation was judged; None for the affine alone."""
+    if not chosen.deformation.fields:
+        return None
+    vectors = vectors_on(chosen.deformation.fields, chosen.geometry)
+    return jacobian_determinant(DisplacementField(vectors, chosen.geometry)), chosen.geometry
 
 
 def _interpolated(plan: Plan, case: Case) -> tuple[Finding, ...]:
