@@ -1,0 +1,117 @@
+"""What the routes share: made once by `create_app`, kept on the application, never global."""
+
+import asyncio
+from typing import Literal
+
+from fastapi import Request
+
+from imaging.errors import ModelError, ProviderUnavailable
+from service.core import Core, ReadPlan, ServedModel
+from service.jobs import JobStore
+from service.latency import Latency
+from service.plans import PlanStore
+from service.problems import Refusal
+from service.queue import House
+from service.schemas import Check, Readiness
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+CHECKS = ("model_hash", "provider", "warm_up", "golden_case")
+
+Phase = Literal["starting", "ready", "failed", "draining"]
+
+
+class ServiceState:
+    """Settings, the core, its queue, and what is remembered in memory. Changed on the event loop only."""
+
+    def __init__(self, settings: Settings, core: Core, telemetry: Telemetry) -> None:
+        self.settings = settings
+        self.core = core
+        self.telemetry = telemetry
+        self.latency = Latency(target_s=settings.latency_target_s)
+        self.house = House(
+            queue_length=settings.queue_length,
+            memory_bytes=settings.memory_bytes,
+            retry_after_s=self.latency.retry_after_s,
+            on_depth=telemetry.queue_depth.set,
+        )
+        self.plans: PlanStore[ReadPlan] = PlanStore(capacity=settings.plans_max, ttl_s=settings.plan_ttl_s)
+        self.jobs = JobStore(capacity=settings.jobs_max, ttl_s=settings.job_ttl_s)
+        self.served: ServedModel | None = None
+        self._checks = dict.fromkeys(CHECKS if settings.model else (), Check(passed=None))
+        self._phase: Phase = "starting"
+        self._bringing_up: asyncio.Task[None] | None = None
+
+    def restart(self) -> None:
+        """Bring the model up, at the start or after its device was lost."""
+        self._bringing_up = asyncio.get_running_loop().create_task(self.bring_up())
+
+    def close(self) -> None:
+        """The application ends."""
+        if self._bringing_up is not None:
+            self._bringing_up.cancel()
+        self.house.close()
+
+    async def bring_up(self) -> None:
+        """Load and try the model. Never raises: what fails is what GET /health/ready says."""
+        self._phase = "starting" if self._phase != "draining" else "draining"
+        self.telemetry.ready.set(0)
+        try:
+            served = await self.house.run_unplaced(lambda: self.core.bring_up(self._check))
+        except ModelError as error:
+            self.telemetry.log("not-ready", code=error.code)
+            self._advance("failed")
+            return
+        except Exception as error:  # noqa: BLE001  a fault while starting must leave a live, unready service
+            self.telemetry.fault(error)
+            self._advance("failed")
+            return
+        self.served = served
+        if served is not None:
+            manifest = served.manifest
+            self.telemetry.model_loaded(name=manifest.name, version=manifest.version, provider=served.provider)
+            self.telemetry.log("ready", model=manifest.identity, provider=served.provider)
+        self._advance("ready")
+
+    def drain(self) -> None:
+        """From now on not ready; requests in the house are finished."""
+        self._advance("draining")
+
+    def readiness(self) -> Readiness:
+        """The body of GET /health/ready."""
+        return Readiness(
+            ready=self._phase == "ready",
+            phase=self._phase,
+            checks=dict(self._checks),
+            model="" if self.served is None else self.served.manifest.identity,
+            provider="" if self.served is None else self.served.provider,
+        )
+
+    def require_ready(self) -> None:
+        """Refusal 'draining' or 'not-ready' while no case can be taken."""
+        if self._phase == "draining":
+            raise Refusal("draining", "this instance is shutting down.")
+        if self._phase != "ready":
+            raise Refusal("not-ready", f"the service is {self._phase}; GET /health/ready says more.")
+
+    def lost_device(self, error: BaseException) -> bool:
+        """Whether an error of a case means that the device must be brought up anew; then nothing is ready."""
+        if not isinstance(error, ProviderUnavailable) or self._phase != "ready":
+            return False
+        self._advance("failed")
+        self._checks = dict.fromkeys(CHECKS, Check(passed=None))
+        return True
+
+    def _check(self, name: str, passed: bool, detail: str) -> None:
+        self._checks[name] = Check(passed=passed, detail=detail)
+
+    def _advance(self, phase: Phase) -> None:
+        if self._phase != "draining":
+            self._phase = phase
+        self.telemetry.ready.set(1 if self._phase == "ready" else 0)
+
+
+def state_of(request: Request) -> ServiceState:
+    """The state of the application that serves the request."""
+    state: ServiceState = request.app.state.service
+    return state
