@@ -13,7 +13,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-training check format docs openapi bench train export image image-test clean
+.PHONY: help setup demo test test-training referees check format docs openapi bench train export image image-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,17 @@ test: $(TEST) ## the tests; those of the training are skipped until `make test-t
 test-training: $(TRAINING) ## the tests that need torch, after installing it
 	$(BIN)/python -m pytest $(ARGS) $$(grep -rlE --include='test_*.py' 'importorskip\("torch' tests)
 
+# dcmrtstruct2nii needs pydicom 2, so it has an environment of its own; the tests look for it in this variable.
+REFEREE := .referee/bin/python
+ifneq ($(wildcard $(REFEREE)),)
+export RECONTOUR_DCMRTSTRUCT2NII_PYTHON := $(CURDIR)/$(REFEREE)
+endif
+
+referees: $(REFEREE) ## an independent RTSTRUCT reader for the tests; plastimatch and dicom3tools come from apt-get
+$(REFEREE):
+	$(PYTHON) -m venv .referee
+	.referee/bin/python -m pip install --quiet 'dcmrtstruct2nii==5' 'pydicom<3' || { rm -rf .referee; exit 1; }
+
 check: $(DEV) ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -105,4 +116,4 @@ image-test: $(SETUP) ## build the CPU image on a fresh Debian, start its service
 	deploy/image_test.sh $(BIN)
 
 clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .referee build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

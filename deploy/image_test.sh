@@ -65,7 +65,7 @@ buildah inspect --type image "$image" | jq '.Docker.config' > "$work/config.json
 echo "user 10001, health check, no torch, no compiler; $(du -smx "$root" | cut -f1) MB"
 
 say "start, check, send a case"
-export RECONTOUR_IMAGE_ROOT="$root" RECONTOUR_IMAGE_WORK="$work" RECONTOUR_CLIENT_BIN="$bin"
+export IMAGE_TEST_ROOT="$root" IMAGE_TEST_WORK="$work" IMAGE_TEST_BIN="$bin"
 unshare --net --mount --pid --fork --mount-proc bash deploy/image_test_inside.sh
 
 say "image-test passed"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The second half of image_test.sh, in namespaces of its own (network, mounts, processes): run by it, not by hand.
 set -euo pipefail
-root=$RECONTOUR_IMAGE_ROOT work=$RECONTOUR_IMAGE_WORK bin=$RECONTOUR_CLIENT_BIN
+root=$IMAGE_TEST_ROOT work=$IMAGE_TEST_WORK bin=$IMAGE_TEST_BIN
 port=8000
 key=only-for-this-test-0123456789abcdef
 url=http://127.0.0.1:$port
@@ -45,3 +45,48 @@ until as_user "${probe[@]}" >/dev/null 2>&1; do
   sleep 1
 done
 echo "ready after $((SECONDS - started)) s"
+
+export NO_PROXY=127.0.0.1
+"$bin/recontour" phantom --out "$work/case" --seed 1
+if RECONTOUR_API_KEY=wrong "$bin/recontour" send "$work/case/planning" "$work/case/planning_rtstruct.dcm" "$work/case/daily" \
+  --url "$url" --out "$work/nothing" >"$work/refused.log" 2>&1; then fail "a case was answered to a wrong key"; fi
+grep -q 401 "$work/refused.log" || fail "a wrong key was not answered with 401: $(cat "$work/refused.log")"
+RECONTOUR_API_KEY="$key" "$bin/recontour" send "$work/case/planning" "$work/case/planning_rtstruct.dcm" "$work/case/daily" \
+  --url "$url" --out "$work/answer"
+
+"$bin/python" - "$work" "$url" <<'PYTHON'
+"""Read the answer as a TPS would, and look at what the service says of itself."""
+import json
+import sys
+import urllib.request
+from pathlib import Path
+
+import pydicom
+
+work, url = Path(sys.argv[1]), sys.argv[2]
+daily = {str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in (work / "case/daily").iterdir()}
+plan = pydicom.dcmread(work / "case/planning_rtstruct.dcm")
+names = {str(roi.ROIName) for roi in plan.StructureSetROISequence}
+structure_sets = [pydicom.dcmread(file) for file in sorted((work / "answer").glob("*.dcm"))]
+assert len(structure_sets) >= 2, "fewer than two structure sets came back"
+for found in structure_sets:
+    assert found.Modality == "RTSTRUCT" and found.ApprovalStatus == "UNAPPROVED"
+    images = {
+        str(contour.ContourImageSequence[0].ReferencedSOPInstanceUID)
+        for roi in found.ROIContourSequence
+        for contour in roi.get("ContourSequence", [])
+    }
+    assert images and images <= daily, "contours do not lie on the daily CT"
+    print(f"{found.SeriesDescription}: {len(found.StructureSetROISequence)} ROIs on {len(images)} slices")
+assert any({str(roi.ROIName) for roi in found.StructureSetROISequence} == names for found in structure_sets)
+with urllib.request.urlopen(f"{url}/health/ready", timeout=10) as answer:
+    print("readiness:", json.dumps(json.load(answer))[:600])
+PYTHON
+
+written=$(find "$root/tmp" -type f | sed "s#^$root##" | grep -v '^/tmp/numba/' || true)
+[ -z "$written" ] || fail "the service left files: $written"
+
+kill -TERM "$service"
+status=0
+wait "$service" || status=$?
+case $status in 0 | 143) echo "ended after SIGTERM with status $status" ;; *) fail "ended with status $status" ;; esac

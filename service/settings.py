@@ -14,7 +14,7 @@ from imaging.dicom.limits import ReadLimits
 
 MIB = 2**20
 PREFIX = "RECONTOUR_"
-NOT_OURS = frozenset({"RECONTOUR_SHARED", "RECONTOUR_URL", "RECONTOUR_API_KEY"})
+NOT_OURS = frozenset({"RECONTOUR_SHARED", "RECONTOUR_URL", "RECONTOUR_API_KEY", "RECONTOUR_DCMRTSTRUCT2NII_PYTHON"})
 """Variables of the same prefix that belong to the tests and to the client."""
 
 
