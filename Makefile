@@ -32,7 +32,7 @@ define install
 	@if [ -n "$$(ls $(VENV)/.installed-*-$(if $(filter gpu,$(EXTRA)),cpu,gpu) 2>/dev/null)" ]; then \
 	  echo "$(VENV) was made for another kind of machine (with or without a GPU). Run: make clean"; exit 1; fi
 	@echo "installing recontour[$(EXTRAS)] into $(VENV) (the first time takes a few minutes)"
-	@$(PIP) install --quiet --editable '.[$(EXTRAS)]'
+	@$(PIP) install -qq --editable '.[$(EXTRAS)]'
 	@touch $@
 endef
 
@@ -77,7 +77,7 @@ endif
 referees: $(REFEREE) ## an independent RTSTRUCT reader for the tests; plastimatch and dicom3tools come from apt-get
 $(REFEREE):
 	$(PYTHON) -m venv .referee
-	.referee/bin/python -m pip install --quiet 'dcmrtstruct2nii==5' 'pydicom<3' || { rm -rf .referee; exit 1; }
+	.referee/bin/python -m pip install -qq 'dcmrtstruct2nii==5' 'pydicom<3' || { rm -rf .referee; exit 1; }
 
 check: $(DEV) ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check .

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     )
 
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one")] = 8000
     insecure: Annotated[bool, Field(description="Allow an address other than loopback without any key")] = False
     api_key_sha256: Annotated[
         tuple[str, ...], NoDecode, Field(description="SHA-256 (hex) of each accepted key, separated by commas")
@@ -68,7 +68,10 @@ class Settings(BaseSettings):
         ),
     ] = "prostate-ct"
     device: Annotated[Literal["auto", "cuda", "cpu"], Field(description="'cuda' is not ready without a GPU")] = "auto"
-    cpu_backend: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    cpu_backend: Annotated[
+        Literal["auto", "openvino", "onnxruntime"],
+        Field(description="Runtime of the network on a CPU; 'auto' is openvino"),
+    ] = "auto"
     threads: Annotated[int, Field(ge=0, description="CPU threads of the network, 0 for the runtime's choice")] = 0
     plausibility_file: Annotated[Path | None, Field(description="JSON with the physicist's own limits")] = None
 
@@ -82,7 +85,7 @@ class Settings(BaseSettings):
     limits: UploadLimits = UploadLimits()
 
     plans_max: Annotated[int, Field(ge=0, description="Plans staged in memory; 0 switches /plans off")] = 4
-    plan_ttl_s: Annotated[float, Field(gt=0)] = 72 * 3600.0
+    plan_ttl_s: Annotated[float, Field(gt=0, description="A staged plan is forgotten after this")] = 72 * 3600.0
     jobs_max: Annotated[int, Field(ge=0, description="Jobs remembered; 0 switches respond-async off")] = 32
     job_ttl_s: Annotated[float, Field(gt=0, description="A finished job is forgotten after this")] = 3600.0
 
