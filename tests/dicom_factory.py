@@ -347,6 +347,7 @@ class Upload:
 
 
 PLANNING = CtSpec()
+PLANNED_ROIS = tuple(default_rois(PLANNING))
 DAILY = CtSpec(name="daily", frame="daily frame", origin_mm=(-18.0, -30.0, 103.0))
 
 

@@ -142,7 +142,7 @@ def decimals(dataset: Dataset, tag: int, name: str, *, count: int) -> tuple[floa
     except ValueError:
         numbers = ()
     if len(numbers) != count or value.translate(None, _DECIMAL_BYTES) or not np.isfinite(numbers).all():
-        raise ValueInvalid(f"{name} must be {count} finite decimal numbers; export the object anew")
+        raise ValueInvalid(f"{name} needs {count} finite decimal number(s); export the object anew")
     return numbers
 
 

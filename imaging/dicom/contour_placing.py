@@ -74,7 +74,7 @@ def place(
         placed.setdefault(loop.roi_number, []).append((plane, off, contour))
     if 2 * outside_points > max(total_points, 1):
         raise StructureReferenceMismatch(
-            f"{outside_points} of {total_points} contour points lie outside the planning CT; send the CT drawn on"
+            f"{outside_points} of {total_points} contour points lie outside the planning CT; send the right CT"
         )
     return {number: _one_height_per_plane(entries, found) for number, entries in placed.items()}, found
 

@@ -15,7 +15,7 @@ from imaging.dicom.limits import ReadLimits
 from imaging.dicom.objects import CtSeries
 from imaging.dicom.parse import DicomObject
 from imaging.dicom.pixels import write_hu
-from imaging.dicom.slices import Slice, is_localizer, read_slice
+from imaging.dicom.slices import Slice, read_slice, refuse_localizers
 from imaging.errors import (
     DuplicateConflict,
     MissingObject,
@@ -106,12 +106,7 @@ def _without_duplicates(objects: Sequence[DicomObject], role: CtRole) -> tuple[l
 
 
 def _read_slices(objects: Sequence[DicomObject], role: CtRole, limits: ReadLimits) -> list[Slice]:
-    localizers = sum(is_localizer(one) for one in objects)
-    if localizers:
-        raise MixedSeries(
-            f"{localizers} of {len(objects)} images of the {role} are localizers; send the axial slices alone",
-            count=localizers,
-        )
+    refuse_localizers(objects, f"the {role}")
     if len(objects) > limits.max_slices:
         raise TooLarge(f"the {role} has {len(objects)} slices, {limits.max_slices} are read", limit=limits.max_slices)
     least = max(2, limits.min_slices)

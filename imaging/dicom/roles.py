@@ -6,6 +6,7 @@ from imaging.dicom import tags
 from imaging.dicom.attributes import raw_value, typed_errors
 from imaging.dicom.parse import DicomObject
 from imaging.dicom.references import referenced_images, referenced_series
+from imaging.dicom.slices import refuse_localizers
 from imaging.errors import MissingObject, MixedSeries, SeriesRole, UnsupportedObject
 
 Roles = tuple[list[DicomObject], DicomObject, list[DicomObject]]
@@ -22,6 +23,7 @@ def sort_roles(objects: Sequence[DicomObject]) -> Roles:
         MixedSeries: If there are more than two CT series.
     """
     structure = _only_structure_set([one for one in objects if one.is_structure_set])
+    refuse_localizers([one for one in objects if one.is_ct], "the upload")
     series: dict[bytes, list[DicomObject]] = {}
     for one in objects:
         if one.is_ct:
@@ -62,6 +64,7 @@ def check_roles(
             raise MissingObject(f"the {role} has no image; send its series")
         if not all(one.is_ct for one in images):
             raise UnsupportedObject(f"the {role} holds something that is no CT image; send CT images only")
+        refuse_localizers(images, f"the {role}")
     if not all(one.is_structure_set for one in structures):
         raise UnsupportedObject("the planning structures are no RTSTRUCT; send the RTSTRUCT of the planning CT")
     structure = _only_structure_set(structures)

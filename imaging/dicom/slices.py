@@ -1,12 +1,13 @@
 """The attributes of one CT image that geometry and Hounsfield units need. PS3.3 C.7.6.1 to C.7.6.3, C.8.2.1."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from imaging.dicom import tags
 from imaging.dicom.attributes import decimals, needed_uid, needed_unsigned, raw_value, text, unsigned, whole
 from imaging.dicom.limits import ReadLimits
-from imaging.dicom.parse import DicomObject
-from imaging.errors import RescaleMissing, TooLarge, Truncated, UnsupportedObject, ValueInvalid
+from imaging.dicom.parse import COMPRESSED, DicomObject
+from imaging.errors import MixedSeries, RescaleMissing, TooLarge, Truncated, UnsupportedObject, ValueInvalid
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,6 @@ class Slice:
         spacing_mm: Distance of rows, distance of columns.
         tilt_deg: Gantry/Detector Tilt, 0 if absent.
         patient_position: Patient Position, '' if absent.
-        localizer: Whether Image Type says so.
     """
 
     source: DicomObject
@@ -62,12 +62,15 @@ class Slice:
     spacing_mm: tuple[float, ...]
     tilt_deg: float
     patient_position: str
-    localizer: bool
 
 
-def is_localizer(source: DicomObject) -> bool:
-    """Whether Image Type (0008,0008) calls the image a localizer (a scout)."""
-    return b"LOCALIZER" in raw_value(source.dataset, tags.IMAGE_TYPE).upper()
+def refuse_localizers(objects: Sequence[DicomObject], what: str) -> None:
+    """Raise MixedSeries if Image Type (0008,0008) calls some images of `what` localizers (scouts)."""
+    count = sum(b"LOCALIZER" in raw_value(one.dataset, tags.IMAGE_TYPE).upper() for one in objects)
+    if count:
+        raise MixedSeries(
+            f"{count} of {len(objects)} images of {what} are localizers; send the axial slices alone", count=count
+        )
 
 
 def read_slice(source: DicomObject, *, limits: ReadLimits) -> Slice:
@@ -105,7 +108,6 @@ def read_slice(source: DicomObject, *, limits: ReadLimits) -> Slice:
         spacing_mm=spacing,
         tilt_deg=decimals(dataset, tags.GANTRY_DETECTOR_TILT, "Gantry/Detector Tilt", count=1)[0] if tilt else 0.0,
         patient_position=text(dataset, tags.PATIENT_POSITION).upper(),
-        localizer=is_localizer(source),
     )
 
 
@@ -127,9 +129,13 @@ def _pixel_format(source: DicomObject, limits: ReadLimits) -> PixelFormat:
     high = unsigned(dataset, tags.HIGH_BIT, "High Bit")
     signed = needed_unsigned(dataset, tags.PIXEL_REPRESENTATION, "Pixel Representation")
     if allocated != 16 or not 8 <= stored <= 16 or high not in (None, stored - 1) or signed > 1:
-        raise ValueInvalid(f"stored values of {stored} in {allocated} bits are not read; send 16-bit CT images")
+        raise ValueInvalid(
+            f"pixels of {stored} in {allocated} bits with High Bit {high} are not read; send 16-bit CT images"
+        )
     if source.pixels is None:
         raise Truncated("an image has no pixel data; send it again")
+    if source.pixels.encapsulated != (source.transfer_syntax_uid in COMPRESSED):
+        raise ValueInvalid("the pixel data of an image are not in the transfer syntax that it states; export it anew")
     needed = 2 * rows * columns
     if not source.pixels.encapsulated and len(source.pixels.value) < needed:
         raise Truncated(f"an image has {len(source.pixels.value)} of {needed} bytes of pixel data; send it again")
