@@ -49,7 +49,9 @@ def run_offline(
         upload = Upload(objects=objects, options=options.model_dump_json().encode())
     answer = core.recontour(upload, None, stopwatch)
     with stopwatch.stage("save"):
-        files = save_files(out, answer.objects, answer.report.model_dump(mode="json"))
+        files = save_files(
+            out, {str(kind): file for kind, file in answer.objects.items()}, answer.report.model_dump(mode="json")
+        )
     return OfflineRun(answer.report, files, dict(stopwatch.seconds))
 
 

@@ -34,7 +34,7 @@ class Style:
 
 
 PLANNING = Style("planning (set-up only)", "#F0E442", (0, (1, 1.6)), 1.5)
-TRUTH = Style("truth", "#FFFFFF", "solid", 2.8)
+TRUTH = Style("truth", "#FFFFFF", "solid", 2.6)
 PROPAGATED = Style("propagated", "#56B4E9", "solid", 1.3)
 SEGMENTED = Style("segmented", "#FF6A00", (0, (4, 2)), 1.4)
 
@@ -73,6 +73,7 @@ def draw(
     outlines: Sequence[Outlines],
     names: Mapping[int, str],
     through_mm: tuple[float, float, float],
+    centre_mm: tuple[float, float, float],
     half_width_mm: float,
     note: str,
 ) -> None:
@@ -84,13 +85,16 @@ def draw(
         outlines: Kinds of outlines in the order in which they are drawn, the first lowest.
         names: ROI numbers to name in the picture.
         through_mm: Point (x, y, z) that the planes share.
+        centre_mm: Point (x, y, z) in the middle of the pictures.
         half_width_mm: Half the width of each picture.
         note: What the CT is, for example 'phantom'.
     """
     figure = Figure(figsize=(15, 6.1), dpi=130, facecolor=BACKGROUND)
     for position, plane in enumerate(PLANES):
         axes = figure.add_axes((0.006 + position * 0.332, 0.115, 0.324, 0.80))
-        _draw_plane(axes, daily, plane=plane, outlines=outlines, names=names, through_mm=through_mm, half=half_width_mm)
+        across, up = ("xyz".index(component) for component in (plane.across, plane.up))
+        _draw_plane(axes, daily, plane=plane, outlines=outlines, names=names, through_mm=through_mm)
+        _frame(axes, plane, centre=(centre_mm[across], centre_mm[up]), half=half_width_mm)
     figure.text(0.5, 0.955, f"{WARNING}  ·  {note}", color="#FFB000", size=15, weight="bold", ha="center", va="center")
     handles = [
         Line2D([], [], color=kind.style.colour, linestyle=kind.style.line, linewidth=kind.style.width + 0.6,
@@ -112,9 +116,8 @@ def _draw_plane(
     outlines: Sequence[Outlines],
     names: Mapping[int, str],
     through_mm: tuple[float, float, float],
-    half: float,
 ) -> None:
-    constant, across, up = ("xyz".index(c) for c in (plane.constant, plane.across, plane.up))
+    constant = "xyz".index(plane.constant)
     axis = 2 - constant
     index = _nearest(daily.geometry, axis, through_mm[constant])
     h, v = daily.geometry.axis_mm(plane.across), daily.geometry.axis_mm(plane.up)
@@ -132,7 +135,6 @@ def _draw_plane(
                     h, v, part, levels=[0.5], colors=[kind.style.colour], linestyles=[kind.style.line],
                     linewidths=[kind.style.width],
                 )  # fmt: skip
-    _frame(axes, plane, centre=(through_mm[across], through_mm[up]), half=half)
     if outlines:
         _name_rois(axes, outlines[0], names=names, axis=axis, index=index, h=h, v=v)
 
@@ -167,12 +169,9 @@ def _name_rois(
         rows, columns = np.nonzero(_section(patch, axis, index) > 0.5)
         if not len(rows) or patch.roi_number not in names:
             continue
-        x, y = float(h[columns].mean()), float(v[rows].mean())
-        low, high = sorted(axes.get_ylim())
-        left, right = axes.get_xlim()
-        if left < x < right and low < y < high:
-            axes.text(x, y, names[patch.roi_number], color="white", size=10, ha="center", va="center", alpha=0.95,
-                      path_effects=[patheffects.withStroke(linewidth=2.5, foreground="black")])  # fmt: skip
+        axes.text(float(h[columns].mean()), float(v[rows].mean()), names[patch.roi_number], color="white", size=10,
+                  ha="center", va="center", clip_on=True,
+                  path_effects=[patheffects.withStroke(linewidth=2.5, foreground="black")])  # fmt: skip
 
 
 def _section(patch: RoiPatch, axis: int, index: int) -> FloatVoxels:
