@@ -7,9 +7,9 @@ blocks of native voxels are averaged, because picking single voxels would turn n
 import numba
 import numpy as np
 
-from imaging.arrays import FloatVoxels, Matrix4
+from imaging.arrays import FloatVoxels, MaskVoxels, Matrix4
 from imaging.geometry import VolumeGeometry
-from imaging.transforms import AffineTransform
+from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import AIR_HU, Volume
 
 
@@ -37,6 +37,23 @@ def resample(
     out = np.empty(geometry.shape, dtype=np.float32)
     _sample_affine(volume.hu, index_to_index(geometry, volume.geometry, to_source), np.float32(AIR_HU), out)
     return out
+
+
+def resample_deformed(
+    volume: Volume, field: DisplacementField, *, affine: AffineTransform
+) -> tuple[FloatVoxels, MaskVoxels]:
+    """The moving CT on a field's grid, at affine(p + field(p)).
+
+    Returns:
+        (z, y, x) float32 Hounsfield units, the outermost voxels repeated outwards so that the end of a scan does not
+        look like the end of the patient; and (z, y, x) bool, whether the CT holds the point.
+    """
+    grid = field.geometry
+    to_index = np.linalg.inv(volume.geometry.index_to_lps) @ affine.matrix
+    out = np.empty(grid.shape, dtype=np.float32)
+    seen = np.empty(grid.shape, dtype=np.bool_)
+    _sample_deformed(volume.hu, to_index, grid.index_to_lps, field.vectors, out, seen)
+    return out, seen
 
 
 def index_to_index(
@@ -122,3 +139,33 @@ def _sample_affine(hu, m, outside, out):  # type: ignore[no-untyped-def]
                 e = a + v * (b - a)
                 f = c + v * (d - c)
                 out[k, j, i] = e + w * (f - e)
+
+
+@numba.njit(cache=True, parallel=True)
+def _sample_deformed(hu, to_index, to_lps, vectors, out, seen):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    depth, height, width = hu.shape
+    for k in numba.prange(out.shape[0]):
+        pz = to_lps[2, 2] * k + to_lps[2, 3]
+        for j in range(out.shape[1]):
+            py = to_lps[1, 1] * j + to_lps[1, 3]
+            for i in range(out.shape[2]):
+                qx = to_lps[0, 0] * i + to_lps[0, 3] + vectors[0, k, j, i]
+                qy = py + vectors[1, k, j, i]
+                qz = pz + vectors[2, k, j, i]
+                z = to_index[2, 0] * qx + to_index[2, 1] * qy + to_index[2, 2] * qz + to_index[2, 3]
+                y = to_index[1, 0] * qx + to_index[1, 1] * qy + to_index[1, 2] * qz + to_index[1, 3]
+                x = to_index[0, 0] * qx + to_index[0, 1] * qy + to_index[0, 2] * qz + to_index[0, 3]
+                seen[k, j, i] = -0.5 <= z <= depth - 0.5 and -0.5 <= y <= height - 0.5 and -0.5 <= x <= width - 0.5
+                z = min(max(z, 0.0), depth - 1.0)
+                y = min(max(y, 0.0), height - 1.0)
+                x = min(max(x, 0.0), width - 1.0)
+                ka, ja, ia = int(z), int(y), int(x)
+                kb, jb, ib = min(ka + 1, depth - 1), min(ja + 1, height - 1), min(ia + 1, width - 1)
+                w, v, u = np.float32(z - ka), np.float32(y - ja), np.float32(x - ia)
+                a = hu[ka, ja, ia] + u * (hu[ka, ja, ib] - hu[ka, ja, ia])
+                b = hu[ka, jb, ia] + u * (hu[ka, jb, ib] - hu[ka, jb, ia])
+                c = hu[kb, ja, ia] + u * (hu[kb, ja, ib] - hu[kb, ja, ia])
+                e = hu[kb, jb, ia] + u * (hu[kb, jb, ib] - hu[kb, jb, ia])
+                a = a + v * (b - a)
+                c = c + v * (e - c)
+                out[k, j, i] = a + w * (c - a)

@@ -1,0 +1,241 @@
+"""Which step carries which place: affine, network, refinement, each used only where it helps.
+
+All three are judged by the same local similarity (see `similarity`), averaged over about the size of an organ's wall.
+The network's field is taken where it lowers the local distance of the images against the affine alone; the refinement
+starts from there and is kept where it does not raise it again. The weights change smoothly from place to place, and a
+weighted field that folds is smoothed until it does not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
+from imaging.displacement import jacobian_determinant, tapered, to_daily, vectors_on
+from imaging.findings import Finding, Verdict
+from imaging.geometry import VolumeGeometry
+from imaging.masks import PackedMasks, RoiPatch
+from imaging.refinement import refine as pull_together
+from imaging.resampling import coarsen, resample, resample_deformed
+from imaging.similarity import Descriptors, describe, local_distance
+from imaging.smoothing import smooth
+from imaging.transforms import AffineTransform, Deformation, DisplacementField
+from imaging.volume import Volume
+
+GRID_MM = 4.0
+ROI_MARGIN_MM = 30.0
+"""Room around the planned ROIs that the refinement sees, because what lies beside an organ moves it."""
+JUDGED_OVER_MM = 8.0
+"""Standard deviation of the neighbourhood over which the steps are compared."""
+LEAST_JACOBIAN = 0.1
+NETWORK_GAIN, REFINEMENT_GAIN, GAIN_WIDTH = 0.005, -0.01, 0.01
+"""The network must lower the share of unequal bits by this much; the refinement may not raise it by more."""
+TAPER_MM = 10.0
+REFUSED_LIMIT_PERCENT = 50.0
+
+Step = Literal["affine", "network", "refinement"]
+_STEPS: tuple[Step, ...] = ("affine", "network", "refinement")
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenDeformation:
+    """The deformation with its reasons.
+
+    Attributes:
+        deformation: Affine, then the accepted part of the network's field, then the accepted correction.
+        findings: What was not used, or smoothed, and how much of the judged space that concerns.
+        step: (z, y, x) uint8 on `geometry`: 0 affine, 1 network, 2 refinement.
+        geometry: The coarse grid of `step`.
+    """
+
+    deformation: Deformation
+    findings: tuple[Finding, ...]
+    step: NDArray[np.uint8]
+    geometry: VolumeGeometry
+
+    def carried_by(self, patch: RoiPatch) -> Step:
+        """The step that carries most of an ROI; places beyond the judged grid are carried by the affine."""
+        lower, shape = patch.lower, patch.inside.shape
+        # One voxel in three along x and y is enough for a majority.
+        k, j, i = np.nonzero(patch.inside[:, ::3, ::3] >= 0.5) if min(shape) else (np.zeros(0, int),) * 3
+        index = np.stack([lower[2] + 3 * i, lower[1] + 3 * j, lower[0] + k], axis=1)
+        at = np.round(self.geometry.to_index(patch.geometry.to_lps(index))).astype(int)[:, ::-1]
+        within = np.all((at >= 0) & (at < self.step.shape), axis=1)
+        counts = np.bincount(self.step[tuple(at[within].T)], minlength=3)
+        counts[0] += np.count_nonzero(~within)
+        return _STEPS[int(np.argmax(counts))]
+
+
+def choose_deformation(
+    *,
+    daily: Volume,
+    planning: Volume,
+    affine: AffineTransform,
+    network: DisplacementField | None,
+    refine: Literal["auto", "off"] = "auto",
+    masks: Sequence[PackedMasks] | None = None,
+) -> ChosenDeformation:
+    """Put the deformation together, region by region.
+
+    Args:
+        daily: The fixed image.
+        planning: The moving image.
+        affine: From the daily to the planning patient.
+        network: The network's field on the affinely aligned daily patient, or None.
+        refine: 'off' leaves the refinement out.
+        masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
+    """
+    # Block means once; both the judge and the refinement look at nothing finer.
+    fixed, moving = coarsen(daily, (GRID_MM,) * 3), coarsen(planning, (GRID_MM,) * 3)
+    grid = judged_grid(daily.geometry, masks, affine)
+    judge = _Judge(fixed, moving, affine, grid)
+    findings: list[Finding] = []
+    fields: list[DisplacementField] = []
+    step = np.zeros(grid.shape, dtype=np.uint8)
+    total = np.zeros((3, *grid.shape), dtype=np.float32)
+    distance = judge.distance(total)
+    if network is not None:
+        field, weight = _accepted_network(network, judge, distance, findings)
+        if field is not None:
+            fields.append(field)
+            total = vectors_on(fields, grid)
+            distance = judge.distance(total)
+            step[weight > 0.5] = 1
+    if refine == "auto":
+        pulled = pull_together(fixed=fixed, moving=moving, affine=affine, grid=grid, start=total)
+        correction, weight = _accepted_correction(pulled.vectors - total, total, judge, distance, findings)
+        if correction is not None:
+            fields.append(DisplacementField(correction, grid))
+            step[weight > 0.5] = 2
+    return ChosenDeformation(Deformation(affine, tuple(fields)), tuple(findings), step, grid)
+
+
+def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affine: AffineTransform) -> VolumeGeometry:
+    """The 4 mm grid over the planned ROIs with their margin, or over the whole daily scan."""
+    lower, upper = np.array(daily.origin_mm), np.array(daily.last_mm)
+    corners = [_corners(group) for group in masks or () if group.bits.any()]
+    if corners:
+        there = to_daily(Deformation(affine), np.concatenate(corners))
+        hull_lower, hull_upper = there.min(axis=0) - ROI_MARGIN_MM, there.max(axis=0) + ROI_MARGIN_MM
+        if np.all(np.maximum(lower, hull_lower) + GRID_MM < np.minimum(upper, hull_upper)):
+            lower, upper = np.maximum(lower, hull_lower), np.minimum(upper, hull_upper)
+    x, y, z = (int(n) for n in np.floor((upper - lower) / GRID_MM) + 1)
+    x0, y0, z0 = (float(v) for v in lower)
+    return VolumeGeometry((z, y, x), (x0, y0, z0), (GRID_MM,) * 3)
+
+
+def _corners(group: PackedMasks) -> NDArray[np.float64]:
+    """The eight corners (8, 3) in millimetres of the box that holds every ROI of a group."""
+    spans = [np.flatnonzero(group.bits.any(axis=axes))[[0, -1]] for axes in ((0, 1), (0, 2), (1, 2))]
+    corners = np.stack(np.meshgrid(*spans), axis=-1).reshape(-1, 3)
+    return group.geometry.to_lps(corners.astype(np.float64))
+
+
+class _Judge:
+    """Local distance of the fixed image and the moving image under a field."""
+
+    def __init__(self, fixed: Volume, moving: Volume, affine: AffineTransform, grid: VolumeGeometry) -> None:
+        self.grid, self.moving, self.affine = grid, moving, affine
+        self.described: Descriptors = describe(resample(fixed, grid))
+
+    def distance(self, vectors: DvfVoxels) -> FloatVoxels:
+        """Mean share of unequal bits around each voxel of the grid."""
+        hu, seen = resample_deformed(self.moving, DisplacementField(vectors, self.grid), affine=self.affine)
+        return local_distance(self.described, describe(hu), seen, sigma_voxels=JUDGED_OVER_MM / GRID_MM)
+
+
+def _weight(before: FloatVoxels, after: FloatVoxels, *, gain: float) -> FloatVoxels:
+    """Smooth weight in [0, 1]: a half where `after` is better by `gain`, one or zero `GAIN_WIDTH` away from it."""
+    hard = np.clip(0.5 + 0.5 * (before - after - gain) / GAIN_WIDTH, 0.0, 1.0)
+    return smooth(hard[None].astype(np.float32), JUDGED_OVER_MM / GRID_MM)[0]
+
+
+def _accepted_network(
+    network: DisplacementField, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
+) -> tuple[DisplacementField | None, FloatVoxels]:
+    """The network's field times the weight that it earns, on its own grid; and the weight on the judged grid."""
+    grid = judge.grid
+    bounded = tapered(network, TAPER_MM)
+    offered = vectors_on((bounded,), grid)
+    region = vectors_on((DisplacementField(np.ones_like(network.vectors), network.geometry),), grid)[0]
+    weight = _weight(distance, judge.distance(offered), gain=NETWORK_GAIN) * region
+    weight, folded = _unfolded_weight(offered, weight, grid)
+    _state(findings, "network", weight, region > 0.5, folded)
+    if not np.any(weight > 0.5):
+        return None, weight
+    # The weight is a field of its own that travels to the network's grid like any other.
+    on_grid = DisplacementField(np.repeat(weight[None], 3, axis=0), grid)
+    fine = vectors_on((on_grid,), network.geometry)
+    return DisplacementField(bounded.vectors * fine, network.geometry), weight
+
+
+def _accepted_correction(
+    correction: DvfVoxels, start: DvfVoxels, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
+) -> tuple[DvfVoxels | None, FloatVoxels]:
+    """The refinement's correction times the weight that it earns, without folds; and the weight."""
+    grid = judge.grid
+    weight = _weight(distance, judge.distance(start + correction), gain=REFINEMENT_GAIN)
+    vectors, folded = unfolded(correction * weight, start, grid)
+    _state(findings, "refinement", weight, np.ones(grid.shape, dtype=np.bool_), folded)
+    return (vectors if np.any(weight > 0.5) else None), weight
+
+
+def unfolded(vectors: DvfVoxels, start: DvfVoxels, grid: VolumeGeometry) -> tuple[DvfVoxels, float]:
+    """`vectors` smoothed where start + vectors folds, wider each time until it does not; and the share that folded.
+
+    Returns zeros where that does not help, because then `start` folds by itself.
+    """
+    share = 0.0
+    for attempt in range(8):
+        bad = jacobian_determinant(DisplacementField(start + vectors, grid)) < LEAST_JACOBIAN
+        share = share if attempt else float(bad.mean())
+        if not bad.any():
+            return vectors, share
+        reach = 1.0 + 0.5 * attempt
+        near = smooth(bad[None].astype(np.float32), reach)
+        blend = np.clip(near * np.float32(4 * reach**3), 0, 1)
+        vectors = vectors + blend * (smooth(vectors, reach) - vectors)
+    return np.zeros_like(vectors), share
+
+
+def _unfolded_weight(vectors: DvfVoxels, weight: FloatVoxels, grid: VolumeGeometry) -> tuple[FloatVoxels, float]:
+    """A weight under which weight * vectors does not fold, and the share of voxels where it would have."""
+    share = 0.0
+    for attempt in range(5):
+        bad = jacobian_determinant(DisplacementField(weight * vectors, grid)) < LEAST_JACOBIAN
+        share = share if attempt else float(bad.mean())
+        if not bad.any():
+            return weight, share
+        reach = 3.0 + attempt
+        near = smooth(bad[None].astype(np.float32), reach)[0]
+        weight = weight * (1 - np.clip(near * np.float32(4 * reach**3), 0, 1))
+    return np.zeros_like(weight), share
+
+
+def _state(findings: list[Finding], step: str, weight: FloatVoxels, where: MaskVoxels, folded: float) -> None:
+    refused = 100.0 * float(np.mean(weight[where] <= 0.5)) if where.any() else 100.0
+    verdict = Verdict.REVIEW if refused > REFUSED_LIMIT_PERCENT else Verdict.PASS
+    findings.append(
+        Finding(
+            f"{step}-not-used",
+            verdict,
+            f"In {refused:.0f} % of its space the {step} did not make the images more alike and was left out.",
+            refused,
+            REFUSED_LIMIT_PERCENT,
+            "%",
+        )
+    )
+    if folded > 0:
+        findings.append(
+            Finding(
+                "folding-removed",
+                Verdict.REVIEW if folded > 0.01 else Verdict.PASS,
+                f"The {step} folded space in {100 * folded:.2f} % of its voxels; there it was weakened until it did not.",
+                100 * folded,
+                1.0,
+                "%",
+            )
+        )
