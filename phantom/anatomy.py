@@ -62,8 +62,7 @@ def draw_anatomy(seed: int) -> Anatomy:
     x, y, z = np.meshgrid(*(CLOSE.axis_mm(a) for a in "xyz"), indexing="ij")
     points = np.stack([a.transpose(2, 1, 0) for a in (x, y, z)], axis=-1)
     near_bone = shapes.sample(bone, WIDE, points).astype(np.float32)
-    near_levator = shapes.sample(body.levator, WIDE, points).astype(np.float32)
-    organs = draw_organs(rng, CLOSE, traits, bone=near_bone, levator=near_levator)
+    organs = draw_organs(rng, CLOSE, traits, bone=near_bone)
     wide = np.stack([body.outline, body.fascia, muscle, body.vessel, body.cord, pelvis, femur], axis=-1)
     close = np.stack(
         [organs.bladder, organs.prostate, organs.vesicles, organs.bowel_tube, organs.bulb, organs.loops], axis=-1

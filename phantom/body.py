@@ -176,7 +176,9 @@ def _muscles(
                 nearest, geometry, points=skeleton, radii=np.array(radii) * scale.mean(), second=second, blend_mm=0.1
             )
     uneven = shapes.smooth_noise(rng, geometry, length_mm=26)
-    grown = nearest - 3.5 + 1.5 * uneven
+    x, y, _ = shapes.axes(geometry)
+    cavity = np.sqrt((x / (52 * scale[0])) ** 2 + ((y - 15) / 62) ** 2).astype(np.float32)
+    grown = nearest - (2.0 + 7.5 * np.clip((cavity - 1.0) / 0.35, 0, 1)) + 1.5 * uneven
     planes = 1.3 + 0.5 * uneven - 0.5 * (second - nearest)
     bulk = np.maximum(np.maximum(grown, planes), fascia + 1.0)
     return np.minimum(bulk, _abdominal_wall(geometry, scale, fascia)).astype(np.float32)

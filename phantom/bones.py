@@ -1,7 +1,8 @@
 """Pelvis, sacrum and femurs. Template: LPS millimetres, origin midway between the centres of the femoral heads.
 
 Proportions follow textbook anatomy of the male pelvis: hip centres 176 mm apart, femoral head 48 mm, neck-shaft angle
-about 128 degrees, end plate of S1 about 112 mm above the hip axis, coccyx tip near it, ischial tuberosities 80 mm below.
+about 128 degrees, end plate of S1 about 112 mm above the hip axis, coccyx tip near it, ischial
+tuberosities 80 mm below.
 """
 
 import numpy as np
@@ -66,6 +67,7 @@ def draw_pelvis(geometry: VolumeGeometry, scale: NDArray[np.float64]) -> FloatVo
     for side in (-1, 1):
         levels = np.array(_SACRUM_LEVELS) * scale[2]
         shapes.add_loft(sacrum, geometry, levels=levels, sections=_discs(_SACRUM, side, scale), blend_mm=3.0)
+    sacrum = _with_canals(sacrum, geometry, scale)
     _add_lumbar_vertebra(sacrum, geometry, scale)
     x, _, _ = shapes.axes(geometry)
     hips = shapes.smooth_max(hips, np.broadcast_to(2.2 - np.abs(x), hips.shape).astype(np.float32), 1.5)
@@ -83,7 +85,7 @@ def _add_hip_bone(hips: FloatVoxels, geometry: VolumeGeometry, side: int, scale:
             hips, geometry, points=_mirrored(points, side, scale), radii=np.array(radii) * size, blend_mm=5.0
         )
 
-    rod([(67, -14, 8), (63, 5, 4), (68, 26, 0), (70, 30, 14)], [8, 5, 10, 10])
+    rod([(67, -14, 8), (63, 5, 4), (68, 26, 0), (70, 30, 14)], [8.5, 6.5, 10, 10])
     rod([(88, 2, 30), (104, 4, 25)], [9, 5])
     rod([(70, 28, 4), (66, 36, -22), (60, 42, -48), (54, 42, -72)], [11, 11, 13, 14])
     rod([(62, 30, 4), (52, 40, 2)], [6, 2.5])
@@ -91,6 +93,19 @@ def _add_hip_bone(hips: FloatVoxels, geometry: VolumeGeometry, side: int, scale:
     rod([(11, -42, -4), (11, -37, -16), (12, -31, -28)], [9, 9, 8])
     rod([(12, -32, -28), (24, -12, -46), (38, 12, -62), (52, 34, -76)], [7, 4.8, 5, 9])
     rod([(88, 30, 4), (94, 24, 16)], [5, 4])
+    rod([(76, 26, -8), (72, 40, -40), (66, 48, -66)], [5, 6, 8])
+
+
+def _with_canals(sacrum: FloatVoxels, geometry: VolumeGeometry, scale: NDArray[np.float64]) -> FloatVoxels:
+    """Take out the sacral canal and the foramina."""
+    hollow = shapes.empty(geometry)
+    canal = _mirrored([(0, 93, 38), (0, 90, 60), (0, 83, 80), (0, 72, 100), (0, 62, 125)], 1, scale)
+    shapes.add_chain(hollow, geometry, points=canal, radii=[3, 4, 5.5, 6.5, 8], blend_mm=1.0)
+    for side in (-1, 1):
+        for y, z, x in ((88, 46, 14), (82, 62, 16), (72, 80, 19), (60, 98, 22)):
+            hole = _mirrored([(x, y - 16, z - 5), (x - 1, y + 14, z + 3)], side, scale)
+            shapes.add_chain(hollow, geometry, points=hole, radii=[4.2, 3.4], blend_mm=1.0)
+    return shapes.smooth_max(sacrum, -hollow, 1.0)
 
 
 def _add_lumbar_vertebra(sacrum: FloatVoxels, geometry: VolumeGeometry, scale: NDArray[np.float64]) -> None:

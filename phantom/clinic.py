@@ -70,13 +70,13 @@ class Clinic:
 CLINIC_A = Clinic(
     "A",
     Scanner(0.9, 2.0, 17.0, 2.2, 1.9, 0.0, 1.0, 0.5, "flat"),
-    DailyChange(0.22, 0.15, (1.2, 1.6, 1.8), 3.0, 1.3, (3.0, 4.0, 4.0), 1.0),
+    DailyChange(0.24, 0.15, (1.2, 1.8, 2.0), 3.0, 1.3, (3.0, 4.0, 4.0), 1.0),
 )
 """Drinking protocol that keeps the bladder steady; smooth kernel, 2 mm slices."""
 
 CLINIC_B = Clinic(
     "B",
-    Scanner(0.9, 1.5, 24.0, 1.6, 1.4, 4.0, 0.92, 0.9, "curved"),
-    DailyChange(0.55, 0.19, (1.3, 2.0, 2.2), 3.5, 1.5, (4.0, 5.0, 5.0), 1.2),
+    Scanner(0.9, 1.5, 23.0, 1.6, 1.4, 4.0, 0.92, 0.8, "curved"),
+    DailyChange(0.60, 0.20, (1.4, 2.6, 2.8), 3.5, 1.5, (4.0, 5.0, 5.0), 1.2),
 )
 """Large changes of bladder filling; sharper kernel, noisier, 1.5 mm slices."""

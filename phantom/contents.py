@@ -35,7 +35,7 @@ class Contents:
 def draw_contents(rng: np.random.Generator, anatomy: Anatomy, deformation: Deformation) -> Contents:
     """Contents of rectum and bowel on one day. Gas rises to the anterior side of a patient who lies on his back."""
     fraction = float(rng.beta(0.9, 2.0))
-    x, y, z = shapes.axes(_GRID)
+    _, y, _ = shapes.axes(_GRID)
     grid = np.meshgrid(*(_GRID.axis_mm(a) for a in "zyx"), indexing="ij")
     points = to_planning(deformation, np.stack(grid[::-1], axis=-1).reshape(-1, 3)).reshape(*_GRID.shape, 3)
     _, centre_y = anatomy.organs.axis.centre(points[..., 2])

@@ -22,7 +22,7 @@ from phantom.clinic import DailyChange
 _REACH = VolumeGeometry((105, 91, 101), (-150.0, -150.0, -120.0), (3.0, 3.0, 3.0))
 """Where soft tissue may move, in the daily patient."""
 
-LEAST_JACOBIAN = 0.25
+LEAST_JACOBIAN = 0.12
 """Smallest determinant that is accepted before the day's motion is scaled down."""
 
 
@@ -59,7 +59,8 @@ def draw_day(rng: np.random.Generator, anatomy: Anatomy, change: DailyChange) ->
     moved = _undo_prostate(moved, anatomy, shift, tilt)
     moved = _undo_bladder(moved, anatomy, ratio)
     moved = moved + np.moveaxis(tissue, 0, -1)
-    displacement = (moved - at) * _mobility(at, anatomy)[..., None]
+    moved = at + (moved - at) * _mobility(at, anatomy)[..., None]
+    displacement = _stiffen_prostate(at, moved, anatomy) - at
     turned = displacement @ np.linalg.inv(affine.matrix[:3, :3]).T
     vectors = np.moveaxis(turned, -1, 0)
     for _ in range(12):
@@ -140,13 +141,13 @@ def _rectum_ratios(rng: np.random.Generator, change: DailyChange) -> tuple[NDArr
     waves = np.convolve(np.pad(waves, 9, mode="edge"), window, mode="valid") * 1.25
     # the anal canal keeps its width
     opening = np.clip((z + 48.0) / 30.0, 0.0, 1.0)
-    return z, np.exp(np.clip(waves, -0.5, 0.5) * opening)
+    return z, np.exp(np.clip(waves, -0.42, 0.45) * opening)
 
 
 def _fade(distance: NDArray[np.float64], length_mm: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """1 inside, smoothly to 0 at `length_mm` outside."""
     t = np.clip(distance / length_mm, 0.0, 1.0)
-    return 1.0 - t * t * t * (t * (6.0 * t - 15.0) + 10.0)
+    return 1.0 - t * t * (3.0 - 2.0 * t)
 
 
 def _undo_rectum(
@@ -161,8 +162,9 @@ def _undo_rectum(
     y0 = y0 + 0.55 * radius
     out = at.copy()
     wanted_x, wanted_y = x0 + (at[..., 0] - x0) / ratio, y0 + (at[..., 1] - y0) / ratio
-    away = np.hypot(wanted_x - x0, wanted_y - y0 + 0.55 * radius) - radius * 1.05
-    weight = _fade(away * ratio - 1.5, 42.0)
+    away = (np.hypot(wanted_x - x0, wanted_y - y0 + 0.55 * radius) - radius * 1.05) * ratio
+    extent = 1.55 * radius * ratio
+    weight = _fade(away - 1.5, 42.0) * extent / (extent + np.maximum(away, 0.0))
     out[..., 0] += weight * (wanted_x - at[..., 0])
     out[..., 1] += weight * (wanted_y - at[..., 1])
     return out
@@ -190,13 +192,26 @@ def _undo_bladder(at: NDArray[np.float64], anatomy: Anatomy, ratio: float) -> ND
     wanted = neck + (at - neck) / factor
     distance = shapes.sample(anatomy.organs.bladder, CLOSE, wanted) * float(factor.mean())
     height = 2.0 * (anatomy.traits.bladder_cc * 1000 / 4.19) ** (1 / 3)
-    length = float(max(45.0, 2.4 * height * abs(factor[2] - 1.0)))
-    return at + _fade(distance - 1.0, length)[..., None] * (wanted - at)
+    length = float(max(45.0, 2.2 * height * abs(1.0 - factor[2]) / min(factor[2], 1.0)))
+    weight = _fade(distance - 1.0, length) * height / (height + np.maximum(distance, 0.0))
+    return at + weight[..., None] * (wanted - at)
+
+
+def _stiffen_prostate(at: NDArray[np.float64], moved: NDArray[np.float64], anatomy: Anatomy) -> NDArray[np.float64]:
+    """Let the prostate follow the rigid motion that fits best what its neighbours do to it."""
+    prostate = anatomy.organs.prostate
+    inside = shapes.sample(prostate, CLOSE, moved) < 0
+    here, there = at[inside], moved[inside]
+    u, _, vt = np.linalg.svd((here - here.mean(0)).T @ (there - there.mean(0)))
+    turn = vt.T @ np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
+    wanted = (at - here.mean(0)) @ turn.T + there.mean(0)
+    weight = _fade(shapes.sample(prostate, CLOSE, wanted) - 1.0, 14.0)
+    return moved + 0.9 * weight[..., None] * (wanted - moved)
 
 
 def _mobility(at: NDArray[np.float64], anatomy: Anatomy) -> NDArray[np.float64]:
     """0 in bone and at the border of the grid, 1 in free soft tissue."""
-    loose = 1.0 - _fade(shapes.sample(anatomy.bone, WIDE, at) - 0.5, 14.0)
+    loose = 1.0 - _fade(shapes.sample(anatomy.bone, WIDE, at) - 0.5, 22.0)
     for axis, (size, spacing) in enumerate(zip(_REACH.shape, _REACH.spacing_mm[::-1], strict=True)):
         inward = np.minimum(np.arange(size), size - 1 - np.arange(size)) * spacing
         edge = 1.0 - _fade(inward, 36.0)

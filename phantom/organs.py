@@ -73,7 +73,6 @@ def draw_organs(
     traits: PatientTraits,
     *,
     bone: FloatVoxels,
-    levator: FloatVoxels,
 ) -> Organs:
     """Draw the organs of one patient so that they touch but never overlap each other or bone."""
     scale = np.array(traits.scale)
@@ -217,14 +216,14 @@ def _loops(
 ) -> FloatVoxels:
     """Bowel: a random tangle of tubes in the abdominal cavity."""
     out = shapes.empty(geometry)
-    for _ in range(9):
-        start = np.array((rng.uniform(-75, 75), rng.uniform(-85, 5), rng.uniform(62, 135)))
+    for _ in range(20):
+        start = np.array((rng.uniform(-75, 75), rng.uniform(-85, 5), rng.uniform(52, 125)))
         steps = rng.normal(0, 1, (9, 3)) * (20, 12, 10)
         walk = np.cumsum(steps, axis=0) * 0.8 + start
-        low, high = np.array((-85, -95, 52)), np.array((85, 12, 150))
+        low, high = np.array((-82, -92, 46)), np.array((82, 14, 135))
         walk = low + np.abs((walk - low) % (2 * (high - low)) - (high - low))
         fine = _curve(walk, 6) * scale
-        radius = rng.uniform(8, 12.5)
+        radius = rng.uniform(8, 13.5)
         single = shapes.empty(geometry)
         shapes.add_chain(single, geometry, points=fine, radii=np.full(len(fine), radius), blend_mm=1.0)
         single = np.maximum(single, 1.0 - out)

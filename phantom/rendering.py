@@ -44,8 +44,9 @@ def _cover(distance, width):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 @njit(cache=True, fastmath=True)
 def _grain(cube, x, y, z, cell):  # type: ignore[no-untyped-def]  # pragma: no cover
-    n = cube.shape[0]
-    return cube[int(z / cell + 4096.0) % n, int(y / cell + 4096.0) % n, int(x / cell + 4096.0) % n]
+    last = cube.shape[0] - 1
+    i, j, k = int(x / cell + 4096.0), int(y / cell + 4096.0), int(z / cell + 4096.0)
+    return cube[k & last, j & last, i & last]
 
 
 @njit(cache=True, fastmath=True)
@@ -80,6 +81,8 @@ def _soft(q, p, wide, close, inside_close, filling, has_filling, hu, width, fine
         value += _cover(close[4], width) * (hu[1] - 4.0 + 3.0 * g1 - value)
         value += _cover(close[2], width) * (hu[3] - 6.0 + 7.0 * g1 + 4.0 * g2 - value)
         value += _cover(close[1], width) * (hu[3] + 3.0 * g1 + 3.0 * g2 - value)
+        if hu[10] > 0 and close[1] < -5.0 and g2 > 2.3:
+            value += 260.0 * min(g2 - 2.3, 0.8)
         d = close[0]
         if d < width:
             value += _cover(d, width) * (34.0 + 3.0 * g1 - value)
@@ -93,7 +96,8 @@ def _soft(q, p, wide, close, inside_close, filling, has_filling, hu, width, fine
                 content -= 220.0 * min(stool - 1.0, 1.2) * hu[7]
             gas = _cover(-6.0 * filling[0], width) if has_filling else 0.0
             content += gas * (-940.0 - content)
-            value += _cover(d + hu[6], width) * (content - value)
+            shut = 9.0 * min(max((-36.0 - q[2]) / 10.0, 0.0), 1.0)
+            value += _cover(d + hu[6] + shut, width) * (content - value)
     return value
 
 
@@ -105,7 +109,7 @@ def _hard(q, wide, value, hu, width, fine, coarse):  # type: ignore[no-untyped-d
     g2 = _grain(coarse, q[0], q[1], q[2], 1.0)
     if d < width:
         bark = 1.9 + 0.5 * g2
-        marrow = hu[9] + 55.0 * g1 + 45.0 * g2
+        marrow = hu[9] + 45.0 * g1 + 30.0 * g2
         dense = hu[8] + 60.0 * g2
         c = _cover(d, width)
         value += c * (dense - value)
@@ -114,7 +118,7 @@ def _hard(q, wide, value, hu, width, fine, coarse):  # type: ignore[no-untyped-d
     if d < width:
         down = min(max((-30.0 - q[2]) / 40.0, 0.0), 1.0)
         bark = 1.5 + 4.5 * down
-        marrow = (hu[9] + 110.0 + 45.0 * g1 + 40.0 * g2) * (1 - down) + down * (-40.0 + 20.0 * g1)
+        marrow = (hu[9] + 90.0 + 40.0 * g1 + 30.0 * g2) * (1 - down) + down * (-40.0 + 20.0 * g1)
         dense = hu[8] + 60.0 + 350.0 * down + 50.0 * g2
         c = _cover(d, width)
         value += c * (dense - value)
@@ -151,9 +155,14 @@ def _render(  # type: ignore[no-untyped-def]  # pragma: no cover
     for k in range(out.shape[0]):
         for j in range(out.shape[1]):
             p[1] = origin[1] + j * spacing[1]
+            skip = 0
             for i in range(out.shape[2]):
+                if skip > 0:
+                    skip -= 1
+                    out[k, j, i] = -1000.0
+                    continue
                 p[0] = origin[0] + i * spacing[0]
-                total = 0.0
+                total, nearest = 0.0, 1e9
                 for offset in offsets:
                     p[2] = origin[2] + k * spacing[2] + offset
                     for n in range(3):
@@ -166,8 +175,10 @@ def _render(  # type: ignore[no-untyped-def]  # pragma: no cover
                     beyond_x = abs(q[0]) - abs(w_origin[0])
                     if beyond_x > 0.0 or q[1] < w_origin[1] or q[1] > w_origin[1] + w_spacing[1] * (wide.shape[1] - 1):
                         total += -1000.0
+                        nearest = 0.0
                         continue
                     _look(wide, w_origin, w_spacing, q[0], q[1], q[2], w, True)
+                    nearest = min(nearest, w[0])
                     if w[0] > width:
                         total += -1000.0
                         continue
@@ -181,6 +192,9 @@ def _render(  # type: ignore[no-untyped-def]  # pragma: no cover
                     value += skin * (5.0 - value) * 0.8
                     total += -1000.0 + _cover(w[0], width) * (value + 1000.0)
                 out[k, j, i] = total / len(offsets)
+                # far from the skin the next voxels of the row are air as well
+                if nearest > 12.0:
+                    skip = int(0.3 * nearest / spacing[0])
 
 
 @njit(cache=True, fastmath=True)
@@ -236,6 +250,7 @@ def render(
             contents.froth,
             t.bone_hu,
             t.marrow_hu,
+            float(t.has_calcifications),
         ]
     )
     count = max(2, int(np.ceil(geometry.spacing_mm[2] / 1.0)))

@@ -72,7 +72,7 @@ def _strength(hu: FloatVoxels, geometry: VolumeGeometry) -> tuple[FloatVoxels, F
     blurred = ndimage.gaussian_filter(dense, (2.0 / geometry.spacing_mm[2], 62.0 / pixel, 62.0 / pixel))
     amplitude = 0.16 + 0.95 * blurred**1.3
     lateral = dense.sum(axis=2, keepdims=True) * pixel
-    rows = np.clip((lateral - 300.0) / 110.0, 0.0, 1.6) ** 1.5 * np.clip(blurred * 1.2, 0, 1)
+    rows = np.clip((lateral - 350.0) / 110.0, 0.0, 1.6) ** 1.5 * np.clip(blurred * 1.2, 0, 1)
     rows = ndimage.gaussian_filter1d(rows, 1.0, axis=1)
     return tuple(_enlarged(a.astype(np.float32), hu.shape) for a in (amplitude, rows))  # type: ignore[return-value]
 

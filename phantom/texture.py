@@ -25,7 +25,7 @@ def draw_textures(rng: np.random.Generator) -> Textures:
     return Textures(_cube(rng, 0.35), _cube(rng, 0.11))
 
 
-def _cube(rng: np.random.Generator, cut: float, size: int = 128) -> FloatVoxels:
+def _cube(rng: np.random.Generator, cut: float, size: int = 64) -> FloatVoxels:
     f = np.fft.fftfreq(size)[:, None, None] ** 2 + np.fft.fftfreq(size)[None, :, None] ** 2
     f = np.sqrt(f + np.fft.rfftfreq(size)[None, None, :] ** 2)
     shape = np.exp(-((f / cut) ** 2)) * (f / cut) ** 0.5
