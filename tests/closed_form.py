@@ -9,7 +9,7 @@ from imaging.geometry import VolumeGeometry
 from imaging.structures import Contour, Roi, StructureSet
 from imaging.volume import Volume
 
-CORNERS = 360
+CORNERS = 120
 
 
 def circle(z_mm: float, centre: tuple[float, float], radius_mm: float, *, corners: int = CORNERS) -> Contour:
@@ -36,9 +36,24 @@ def sphere(number: int, name: str, centre: tuple[float, float, float], radius_mm
     return Roi(number, name, interpreted_type="ORGAN", colour=(200, 30, 30), contours=tuple(loops))
 
 
-def tube(number: int, name: str, centre: tuple[float, float], radii_mm: tuple[float, ...], z: list[float]) -> Roi:
-    """Concentric circles on every plane: the second one is a hole, the third an island, and so on."""
-    loops = tuple(circle(at, centre, radius) for at in z for radius in radii_mm)
+def tube(
+    number: int,
+    name: str,
+    centre: tuple[float, float],
+    radii_mm: tuple[float, ...],
+    z: list[float],
+    *,
+    lean: tuple[float, float] = (0.0, 0.0),
+) -> Roi:
+    """Concentric circles on every plane: the second one is a hole, the third an island, and so on.
+
+    The axis leans by `lean` (x, y) millimetres per millimetre of height from the first plane on.
+    """
+    loops = tuple(
+        circle(at, (centre[0] + lean[0] * (at - z[0]), centre[1] + lean[1] * (at - z[0])), radius)
+        for at in z
+        for radius in radii_mm
+    )
     return Roi(number, name, interpreted_type="ORGAN", colour=(30, 200, 30), contours=loops)
 
 
