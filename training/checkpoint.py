@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,26 @@ from training.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """Where a run comes from: recipe text as JSON, git commit of the code, hash of the cohort."""
+class Stage:
+    """A stretch of steps with one cohort and one plan; a run may go on with more patients, and says so here."""
 
-    recipe: str
+    first_step: int
+    planned_steps: int
     commit: str
+    pairs: int
     cohort_hash: str
+
+    @property
+    def settings(self) -> tuple[int, str]:
+        """What tells one stage from the next."""
+        return self.planned_steps, self.cohort_hash
 
 
 @dataclass
 class RunState:
-    """What changes from step to step."""
+    """A run: its recipe, and what changes from step to step."""
+
+    recipe: Recipe
 
     network: CrossStitchNetwork
     optimizer: torch.optim.Optimizer
@@ -34,6 +43,7 @@ class RunState:
     step: int = 0
     seconds: float = 0.0
     """Spent in training steps so far, over all parts of the run."""
+    stages: tuple[Stage, ...] = ()
 
 
 def current_commit() -> str:
@@ -47,7 +57,7 @@ def current_commit() -> str:
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def save_checkpoint(state: RunState, provenance: Provenance, file: Path) -> None:
+def save_checkpoint(state: RunState, file: Path) -> None:
     """Write the whole state; the file is replaced in one move, so that a power cut leaves the last one."""
     content = {
         "network": state.network.state_dict(),
@@ -57,9 +67,8 @@ def save_checkpoint(state: RunState, provenance: Provenance, file: Path) -> None
         "torch_rng": torch.get_rng_state(),
         "step": state.step,
         "seconds": state.seconds,
-        "recipe": provenance.recipe,
-        "commit": provenance.commit,
-        "cohort_hash": provenance.cohort_hash,
+        "stages": [asdict(stage) for stage in state.stages],
+        "recipe": state.recipe.model_dump_json(),
     }
     part = file.with_suffix(".part")
     torch.save(content, part)
@@ -73,7 +82,13 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def restore(state: RunState, content: dict[str, Any]) -> None:
-    """Put a run back to where its checkpoint was written."""
+    """Put a run back to where its checkpoint was written.
+
+    Raises:
+        ValueError: If it was started with another recipe; the number of steps may differ.
+    """
+    if not same_but_for_steps(state.recipe, Recipe.model_validate_json(content["recipe"])):
+        raise ValueError("the run was started with another recipe; take a new run folder")
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.average = {name: tensor.clone() for name, tensor in content["average"].items()}
@@ -81,6 +96,18 @@ def restore(state: RunState, content: dict[str, Any]) -> None:
     torch.set_rng_state(content["torch_rng"])
     state.step = content["step"]
     state.seconds = content["seconds"]
+    state.stages = stages_of(content)
+
+
+def same_but_for_steps(one: Recipe, other: Recipe) -> bool:
+    """Whether two recipes describe one run."""
+    optimisation = one.optimisation.model_copy(update={"steps": other.optimisation.steps})
+    return one.model_copy(update={"optimisation": optimisation}) == other
+
+
+def stages_of(content: dict[str, Any]) -> tuple[Stage, ...]:
+    """The stages that a checkpoint went through."""
+    return tuple(Stage(**stage) for stage in content["stages"])
 
 
 def averaged_network(content: dict[str, Any]) -> tuple[CrossStitchNetwork, Recipe]:

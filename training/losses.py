@@ -141,13 +141,15 @@ def joint_loss(outputs: tuple[LevelOutput, ...], patch: Patch, weights: LossWeig
             if weights.ncc_window
             else global_ncc_loss(fixed_here, warped[:, :1])
         )
-        terms = torch.stack([
-            dice_loss(logits.softmax(1), truth),
-            F.cross_entropy(logits, labels[:, 0].long()),
-            dice_loss(carried, truth),
-            ncc,
-            bending_energy(dvf),
-        ])
+        terms = torch.stack(
+            [
+                dice_loss(logits.softmax(1), truth),
+                F.cross_entropy(logits, labels[:, 0].long()),
+                dice_loss(carried, truth),
+                ncc,
+                bending_energy(dvf),
+            ]
+        )
         sums = sums + share * terms
     factors = torch.tensor(
         [weights.dice_segmentation, weights.cross_entropy, weights.dice_registration, weights.ncc, weights.bending],

@@ -53,9 +53,12 @@ class AlignedPair:
     affine: AffineTransform
 
 
-def aligned_pair(
-    *, daily: LabelledScan, planning: LabelledScan, spacing_mm: float, margin_voxels: int
-) -> AlignedPair:
+def labelled(scan: Scan) -> LabelledScan:
+    """What training needs of a phantom's scan."""
+    return LabelledScan(scan.volume, scan.labels)
+
+
+def aligned_pair(*, daily: LabelledScan, planning: LabelledScan, spacing_mm: float, margin_voxels: int) -> AlignedPair:
     """Align the planning to the daily CT and resample both once to a box round the organs of both days.
 
     Args:
@@ -65,10 +68,12 @@ def aligned_pair(
         margin_voxels: Round the organs; the box may reach beyond the CT, which counts as air there.
     """
     affine = align(fixed=daily.volume, moving=planning.volume)
-    points = np.concatenate([
-        _label_points(daily.labels, daily.volume.geometry),
-        affine.to_fixed(_label_points(planning.labels, planning.volume.geometry)),
-    ])
+    points = np.concatenate(
+        [
+            _label_points(daily.labels, daily.volume.geometry),
+            affine.to_fixed(_label_points(planning.labels, planning.volume.geometry)),
+        ]
+    )
     lower = points.min(axis=0) - margin_voxels * spacing_mm
     counts = np.ceil((points.max(axis=0) + margin_voxels * spacing_mm - lower) / spacing_mm).astype(int) + 1
     grid = VolumeGeometry(
@@ -181,10 +186,10 @@ def prepare(recipe: Recipe, splits: tuple[Split, ...], folder: Path) -> Iterator
         missing = {fraction: name for fraction, name in names.items() if not (folder / name / "pair.json").exists()}
         if missing:
             patient = VirtualPatient(seed, CLINICS[split.clinic])
-            planning = _labelled(patient.planning(in_plane=split.in_plane))
+            planning = labelled(patient.planning(in_plane=split.in_plane))
             for fraction, name in missing.items():
                 pair = aligned_pair(
-                    daily=_labelled(patient.daily(fraction, in_plane=split.in_plane)),
+                    daily=labelled(patient.daily(fraction, in_plane=split.in_plane)),
                     planning=planning,
                     spacing_mm=recipe.spacing_mm,
                     margin_voxels=recipe.cohort.fov_margin_voxels,
@@ -197,10 +202,6 @@ def to_network(images: NDArray[np.int16], recipe: Recipe) -> FloatVoxels:
     """HU as the network reads them."""
     window = recipe.hu_window
     return (np.clip(images, window.lower, window.upper) / np.float32(window.divisor)).astype(np.float32)
-
-
-def _labelled(scan: Scan) -> LabelledScan:
-    return LabelledScan(scan.volume, scan.labels)
 
 
 def _label_points(labels: LabelVoxels, geometry: VolumeGeometry) -> NDArray[np.float64]:

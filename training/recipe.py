@@ -70,10 +70,11 @@ class Sampling(RecipePart):
 class Optimisation(RecipePart):
     """RAdam, its learning rate over the steps, and the averaging of weights."""
 
-    steps: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1, description="May be changed where a run goes on; its stages record it")]
     learning_rate: Annotated[float, Field(gt=0)]
     final_learning_rate: Annotated[float, Field(ge=0)]
     warmup_steps: Annotated[int, Field(ge=0)]
+    decay_steps: Annotated[int, Field(ge=0, description="At the end, from the learning rate down to the final one")]
     gradient_norm: Annotated[float, Field(gt=0, description="Larger gradients are scaled down to it")]
     ema_decay: Annotated[float, Field(ge=0, lt=1, description="Of the averaged weights; 0 keeps the last")]
     precision: Literal["bfloat16", "float32"]

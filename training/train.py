@@ -3,6 +3,7 @@
     python -m training train --recipe training/recipes/prostate-ct.toml --cohort COHORT --run RUN [--minutes 75]
 
 A run folder that holds checkpoint.pt is continued; on one machine in float32 it ends as if it had never stopped.
+Going on with a larger cohort or another number of steps is allowed and written down as a new stage.
 """
 
 import math
@@ -15,8 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.checkpoint import (
-    Provenance,
     RunState,
+    Stage,
     current_commit,
     read_checkpoint,
     restore,
@@ -29,7 +30,7 @@ from training.pairs import CachedPair, cohort_hash, read_pairs
 from training.recipe import Optimisation, Recipe
 from training.sampling import draw_patch
 
-CHECKPOINT_STEPS = 100
+CHECKPOINT_STEPS = 50
 LOG_STEPS = 10
 
 
@@ -39,7 +40,7 @@ def train(
     """Train until the recipe's steps are done or the minutes of this call are over.
 
     Args:
-        recipe: What to do; a run that goes on must have been started with the same.
+        recipe: What to do; a run goes on with the recipe that it was started with.
         cohort: Folder of cached pairs.
         run: Gets checkpoint.pt, the recipe and TensorBoard's events.
         minutes: Stop and save after this time; calling again goes on.
@@ -50,14 +51,15 @@ def train(
         torch.set_num_threads(threads)
     where = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
     pairs = read_pairs(cohort)
-    provenance = Provenance(recipe.model_dump_json(), current_commit(), cohort_hash(pairs))
     run.mkdir(parents=True, exist_ok=True)
     state = begin(recipe, device=where)
     file = run / "checkpoint.pt"
     if file.exists():
         content = read_checkpoint(file)
-        _same_run(content, provenance)
         restore(state, content)
+    stage = Stage(state.step, recipe.optimisation.steps, current_commit(), len(pairs), cohort_hash(pairs))
+    if not state.stages or state.stages[-1].settings != stage.settings:
+        state.stages += (stage,)
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=2))
 
     steps, decay = recipe.optimisation.steps, recipe.optimisation.ema_decay
@@ -66,7 +68,7 @@ def train(
         while state.step < steps and time.monotonic() < deadline:
             started = time.perf_counter()
             patch = draw_patch(pairs, recipe, state.rng).to(where)
-            terms = step(state, patch, recipe)
+            terms = step(state, patch)
             state.step += 1
             update_average(state.average, state.network, min(decay, (1 + state.step) / (10 + state.step)))
             state.seconds += time.perf_counter() - started
@@ -75,8 +77,8 @@ def train(
                 _log(board, terms, state, recipe.optimisation)
                 bar.set_postfix(loss=f"{terms.total.item():.3f}")
             if state.step % CHECKPOINT_STEPS == 0:
-                save_checkpoint(state, provenance, file)
-    save_checkpoint(state, provenance, file)
+                save_checkpoint(state, file)
+    save_checkpoint(state, file)
     return state
 
 
@@ -87,19 +89,19 @@ def begin(recipe: Recipe, *, device: torch.device) -> RunState:
     network = network.to(device=device, memory_format=torch.channels_last_3d)
     optimizer = torch.optim.RAdam(network.parameters(), lr=recipe.optimisation.learning_rate)
     average = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    return RunState(network, optimizer, average, np.random.default_rng(recipe.seed))
+    return RunState(recipe, network, optimizer, average, np.random.default_rng(recipe.seed))
 
 
-def step(state: RunState, patch: Patch, recipe: Recipe) -> Terms:
+def step(state: RunState, patch: Patch) -> Terms:
     """One update of the weights."""
-    settings = recipe.optimisation
+    settings = state.recipe.optimisation
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, settings)
     state.network.train()
     with torch.autocast(patch.fixed.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
         outputs = state.network(patch.fixed, patch.moving, patch.moving_labels.float())
     # Sums over 10^5 voxels and differences of variances need float32.
-    terms = joint_loss(outputs, patch, recipe.loss)
+    terms = joint_loss(outputs, patch, state.recipe.loss)
     state.optimizer.zero_grad(set_to_none=True)
     terms.total.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_norm)
@@ -108,12 +110,12 @@ def step(state: RunState, patch: Patch, recipe: Recipe) -> Terms:
 
 
 def learning_rate(step_number: int, settings: Optimisation) -> float:
-    """Linear from 0 over the warm-up, then half a cosine down to the final rate."""
+    """Linear from 0 over the warm-up, constant, then half a cosine down to the final rate over the last steps."""
     if step_number < settings.warmup_steps:
         return settings.learning_rate * (step_number + 1) / settings.warmup_steps
-    done = (step_number - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    cosine = (1 + math.cos(math.pi * min(1.0, done))) / 2
-    return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * cosine
+    left = min(1.0, (settings.steps - step_number) / max(1, settings.decay_steps))
+    share = (1 - math.cos(math.pi * left)) / 2
+    return settings.final_learning_rate + (settings.learning_rate - settings.final_learning_rate) * share
 
 
 def recalibrate(network: CrossStitchNetwork, pairs: tuple[CachedPair, ...], recipe: Recipe) -> None:
@@ -133,11 +135,6 @@ def recalibrate(network: CrossStitchNetwork, pairs: tuple[CachedPair, ...], reci
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
-
-
-def _same_run(content: dict[str, object], provenance: Provenance) -> None:
-    if content["recipe"] != provenance.recipe or content["cohort_hash"] != provenance.cohort_hash:
-        raise ValueError("the run folder was started with another recipe or cohort; take a new folder")
 
 
 def _log(board: SummaryWriter, terms: Terms, state: RunState, settings: Optimisation) -> None:

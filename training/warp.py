@@ -13,9 +13,7 @@ from training.networks import Level
 
 def level_points(shape: tuple[int, int, int], level: Level, *, device: torch.device) -> Tensor:
     """Where the output voxels of a level lie in the input, (z, y, x, 3) voxels, components (x, y, z)."""
-    axes = [
-        torch.arange(count, device=device, dtype=torch.float32) * level.stride + level.border for count in shape
-    ]
+    axes = [torch.arange(count, device=device, dtype=torch.float32) * level.stride + level.border for count in shape]
     z, y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y, z], dim=-1)
 

@@ -1,0 +1,199 @@
+"""A checkpoint becomes models/<name>/<version>: model.onnx, golden.npz, manifest.json. Weights leave in no other form.
+
+The graph holds the full-resolution outputs only: class probabilities, and the displacement in millimetres. An export
+that differs from torch is refused.
+"""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from imaging.arrays import FloatVoxels
+from imaging.backends.onnx_runtime import OnnxRuntimeBackend
+from imaging.errors import ModelError
+from imaging.manifest import ModelManifest, Organ
+from training.checkpoint import averaged_network, read_checkpoint, stages_of
+from training.networks import MARGIN, SIZE_MULTIPLE, CrossStitchNetwork
+from training.pairs import CachedPair, read_pairs, to_network
+from training.recipe import Recipe, RecipePart
+from training.sampling import cut
+from training.train import recalibrate
+
+OPSET = 18
+EXPORT_SIZE = (64, 64, 64)
+PARITY_SIZES = ((60, 72, 64), (84, 48, 76))
+GOLDEN_SIZE = 64
+LARGEST_AXIS = 1024
+INPUTS = ("fixed", "moving", "moving_labels")
+OUTPUTS = ("segmentation", "dvf")
+
+
+class Release(RecipePart):
+    """What a manifest says beyond what training knows; recipes/*.release.toml."""
+
+    version: str
+    organs: tuple[Organ, ...]
+    region_sizes: tuple[tuple[int, int, int], ...]
+    parity_tolerance: float
+    golden_tolerance: float
+    intended_use: str
+
+
+class DeployedNetwork(nn.Module):
+    """The contract's outputs of a trained network: probabilities, and the displacement in millimetres."""
+
+    def __init__(self, network: CrossStitchNetwork, *, spacing_mm: float) -> None:
+        super().__init__()
+        self.network = network
+        self.spacing_mm = spacing_mm
+
+    def forward(self, fixed: Tensor, moving: Tensor, moving_labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (1, 1, z, y, x); outputs (1, classes, ...) and (1, 3, ...), 40 voxels smaller per axis."""
+        logits, dvf = self.network(fixed, moving, moving_labels)[0]
+        return logits.softmax(dim=1), dvf * self.spacing_mm
+
+
+def export(checkpoint: Path, *, cohort: Path, release: Release, out: Path) -> ModelManifest:
+    """Write a model folder.
+
+    Args:
+        checkpoint: checkpoint.pt of a run.
+        cohort: Folder with the stored pairs 'training' (batch statistics) and 'validation' (golden case).
+        release: Version, organs, sizes and tolerances.
+        out: models/<name>/<version>; files in it are replaced.
+
+    Raises:
+        ModelError: If ONNX Runtime and torch differ by more than the release allows.
+    """
+    content = read_checkpoint(checkpoint)
+    network, recipe = averaged_network(content)
+    recalibrate(network, read_pairs(cohort / "training"), recipe)
+    deployed = DeployedNetwork(network, spacing_mm=recipe.spacing_mm).eval()
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out) as folder:
+        part = Path(folder) / "model.onnx"
+        write_onnx(deployed, part)
+        check_parity(deployed, part, tolerance=release.parity_tolerance, seed=recipe.seed)
+        part.replace(out / "model.onnx")
+    write_golden(deployed, read_pairs(cohort / "validation")[0], recipe, out / "golden.npz")
+    manifest = _manifest(content, recipe, release, out)
+    write_manifest(manifest, out)
+    return manifest
+
+
+def read_release(file: Path) -> Release:
+    """The release settings in a TOML file."""
+    return Release.model_validate(tomllib.loads(file.read_text()))
+
+
+def write_onnx(deployed: DeployedNetwork, file: Path) -> None:
+    """One file with dynamic (z, y, x), without the names and places of source files."""
+    sizes = {
+        axis: SIZE_MULTIPLE * torch.export.Dim(name, min=2 * MARGIN // SIZE_MULTIPLE + 1, max=LARGEST_AXIS)
+        for axis, name in ((2, "d"), (3, "h"), (4, "w"))
+    }
+    example = tuple(torch.zeros(1, 1, *EXPORT_SIZE) for _ in INPUTS)
+    program = torch.onnx.export(
+        deployed,
+        example,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
+        dynamic_shapes=(sizes,) * len(INPUTS),
+        verbose=False,
+    )
+    model = program.model_proto
+    _strip(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(file))
+
+
+def check_parity(deployed: DeployedNetwork, file: Path, *, tolerance: float, seed: int) -> float:
+    """The largest difference between torch and ONNX Runtime on sizes that the export did not see.
+
+    Raises:
+        ModelError: If it exceeds `tolerance` (probability and millimetres).
+    """
+    session = OnnxRuntimeBackend(file, cuda=False)
+    rng = np.random.default_rng(seed)
+    worst = 0.0
+    for size in PARITY_SIZES:
+        images = rng.normal(size=(2, 1, 1, *size)).astype(np.float32)
+        labels = rng.integers(0, 5, size=(1, 1, *size)).astype(np.float32)
+        expected = _run(deployed, images[0], images[1], labels)
+        got = session.run(images[0], images[1], labels)
+        worst = max(worst, *(float(np.abs(a - b).max()) for a, b in zip(expected, got, strict=True)))
+    if not worst <= tolerance:
+        raise ModelError(f"ONNX Runtime differs from torch by {worst:.2e}, more than {tolerance:.0e}: not exported")
+    return worst
+
+
+def write_golden(deployed: DeployedNetwork, pair: CachedPair, recipe: Recipe, file: Path) -> None:
+    """A cube round the organs of a virtual patient with torch's float32 answer: the self-test of every installation."""
+    centre = np.round(np.argwhere(pair.labels[0]).mean(axis=0)).astype(int)
+    lower = centre - GOLDEN_SIZE // 2
+    images = to_network(cut(pair.images, lower, GOLDEN_SIZE, outside=-1000), recipe)[:, None, None]
+    labels = cut(pair.labels, lower, GOLDEN_SIZE, outside=0)[1][None, None]
+    segmentation, dvf = _run(deployed, images[0], images[1], labels.astype(np.float32))
+    np.savez_compressed(
+        file, fixed=images[0], moving=images[1], moving_labels=labels, segmentation=segmentation, dvf=dvf
+    )
+
+
+def write_manifest(manifest: ModelManifest, folder: Path) -> None:
+    """manifest.json, readable."""
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
+
+
+def _run(deployed: DeployedNetwork, *inputs: FloatVoxels) -> tuple[FloatVoxels, FloatVoxels]:
+    with torch.no_grad():
+        segmentation, dvf = deployed(*(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs))
+    return segmentation.numpy(), dvf.numpy()
+
+
+def _strip(model: Any) -> None:
+    del model.metadata_props[:]
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    model.producer_name, model.doc_string = "recontour.training", ""
+
+
+def _manifest(content: dict[str, Any], recipe: Recipe, release: Release, out: Path) -> ModelManifest:
+    if tuple(organ.name for organ in release.organs) != recipe.organs:
+        raise ModelError("the organs of the release are not those of the recipe, in the order of their labels")
+    sha256, stage = _sha256(out / "model.onnx"), stages_of(content)[-1]
+    return ModelManifest(
+        name=recipe.name,
+        version=release.version,
+        device_uid=f"2.25.{int(sha256[:32], 16)}",
+        sha256=sha256,
+        golden_sha256=_sha256(out / "golden.npz"),
+        opset=OPSET,
+        spacing_mm=recipe.spacing_mm,
+        margin_voxels=MARGIN,
+        size_multiple=SIZE_MULTIPLE,
+        region_sizes=release.region_sizes,
+        hu_window=recipe.hu_window,
+        label_encoding="integer-channel",
+        organs=release.organs,
+        parity_tolerance=release.parity_tolerance,
+        golden_tolerance=release.golden_tolerance,
+        training_commit=stage.commit,
+        recipe=f"{recipe.name}, seed {recipe.seed}, step {content['step']} of {recipe.optimisation.steps}",
+        cohort_hash=stage.cohort_hash,
+        intended_use=release.intended_use,
+    )
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,61 @@
+"""Whole cases kept on disk for evaluation: native scans with their labels, as the service would meet them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imaging.geometry import VolumeGeometry
+from imaging.volume import Volume
+from phantom.case import VirtualPatient
+from training.pairs import CLINICS, LabelledScan, labelled, patients_of
+from training.recipe import Split
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutCase:
+    """One day of a virtual patient whom training never saw."""
+
+    name: str
+    planning: LabelledScan
+    daily: LabelledScan
+
+
+def prepare_cases(splits: tuple[Split, ...], folder: Path) -> Iterator[HeldOutCase]:
+    """Every case of the splits, made and stored where it is missing."""
+    for split, seed in patients_of(splits):
+        patient: VirtualPatient | None = None
+        for fraction in range(1, split.fractions + 1):
+            name = f"{split.clinic}-{seed:05d}-{fraction}"
+            if not (folder / name / "case.json").exists():
+                patient = patient or VirtualPatient(seed, CLINICS[split.clinic])
+                planning = labelled(patient.planning(in_plane=split.in_plane))
+                daily = labelled(patient.daily(fraction, in_plane=split.in_plane))
+                _write(folder / name, planning=planning, daily=daily)
+            yield read_case(folder / name)
+
+
+def read_cases(folder: Path) -> Iterator[HeldOutCase]:
+    """Every stored case, by name, one in memory at a time."""
+    for file in sorted(folder.glob("*/case.json")):
+        yield read_case(file.parent)
+
+
+def read_case(folder: Path) -> HeldOutCase:
+    """A stored case."""
+    geometries = json.loads((folder / "case.json").read_text())
+    scans = {}
+    for side in ("planning", "daily"):
+        facts = {key: tuple(value) for key, value in geometries[side].items()}
+        with np.load(folder / f"{side}.npz") as arrays:
+            scans[side] = LabelledScan(Volume(arrays["hu"], VolumeGeometry(**facts)), arrays["labels"])
+    return HeldOutCase(folder.name, scans["planning"], scans["daily"])
+
+
+def _write(folder: Path, **scans: LabelledScan) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, scan in scans.items():
+        np.savez(folder / f"{side}.npz", hu=scan.volume.hu, labels=scan.labels)
+    (folder / "case.json").write_text(json.dumps({side: asdict(scan.volume.geometry) for side, scan in scans.items()}))
