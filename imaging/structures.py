@@ -10,6 +10,9 @@ from imaging.arrays import PointsXy
 EXTERNAL = "EXTERNAL"
 """RT ROI Interpreted Type of the body outline."""
 
+OUTLINE_NAMES = frozenset({"body", "external"})
+"""Names, without regard to case, that mean the body outline where the plan gives no EXTERNAL type (TG-263: External)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Contour:
@@ -59,8 +62,8 @@ class Roi:
 
     @property
     def is_external(self) -> bool:
-        """Whether this is the body outline."""
-        return self.interpreted_type.upper() == EXTERNAL
+        """Whether this is the body outline, by its type or by its whole name."""
+        return self.interpreted_type.upper() == EXTERNAL or self.name.strip().casefold() in OUTLINE_NAMES
 
     def with_contours(self, contours: Iterable[Contour], *, generation: str = "") -> "Roi":
         """The same ROI drawn anew."""

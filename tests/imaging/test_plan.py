@@ -23,6 +23,12 @@ def test_the_body_outline_is_not_carried_but_drawn_anew() -> None:
     assert [roi.number for roi in plan.wanted] == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["BODY", "Body", " External"])
+def test_a_body_outline_without_its_type_is_known_by_its_whole_name(name: str) -> None:
+    plan = sort_plan(plan_of((1, name, ""), (2, "BODY_PRV", "")), None, None)
+    assert [roi.number for roi in plan.external.rois] == [1]
+
+
 def test_an_organ_is_carried_for_the_network_even_if_it_is_not_wanted() -> None:
     plan = sort_plan(plan_of((1, "Femur", "ORGAN"), (2, "Blase", "ORGAN")), manifest_with(), (1,))
     assert [roi.number for roi in plan.wanted] == [1]
