@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
+from service.core import Core
 from service.settings import Settings
 from service.state import ServiceState
 from service.telemetry import configure_logging
@@ -18,15 +19,16 @@ from service.telemetry import configure_logging
 MAX_HEADER_BYTES = 64 * 1024
 
 
-def run(settings: Settings, *, on_started: Callable[[int], None] | None = None) -> None:
+def run(settings: Settings, *, core: Core | None = None, on_started: Callable[[int], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain, finish what is in flight, and return.
 
     Args:
         settings: All of them.
+        core: What does the work; the clinical one unless a test brings its own.
         on_started: Called with the port once it listens; of use where the settings say port 0.
     """
     configure_logging()
-    app = create_app(settings)
+    app = create_app(settings, core=core)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -49,7 +49,12 @@ class Settings(BaseSettings):
     """The service's settings. Unknown keywords are refused; `from_environment` also refuses unknown variables."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a key in clear must not be printed
     )
 
     host: Annotated[str, Field(description="Address to listen on")] = "127.0.0.1"

@@ -1,0 +1,409 @@
+"""POST /recontour as its users meet it: every form of request and answer, refusals, concurrency."""
+
+import asyncio
+import io
+import json
+import uuid
+import zipfile
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from imaging.errors import MissingSlices, ProviderUnavailable, RegistrationRejected
+from tests.service.helpers import KEY, KEY_SHA256, FakeCore, case_files, run, serving, until, zip_of
+
+PART = b"--b\r\nContent-Type: application/dicom\r\n\r\n"
+RELATED_BODY = PART + b"one\r\n" + PART + b"two\r\n--b--\r\n"
+
+
+def test_a_case_sent_as_form_comes_back_as_the_recommended_structure_set():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            answer = await client.post("/recontour", files=case_files())
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == "application/dicom"
+            assert answer.headers["content-disposition"] == 'attachment; filename="RECOMMENDED.dcm"'
+            assert answer.content.startswith(b"R")
+            assert answer.headers["x-recontour-verdict"] == "pass"
+            assert answer.headers["x-recontour-model"] == "prostate-ct 0.1.0"
+            assert answer.headers["x-recontour-version"]
+            assert answer.headers["cache-control"] == "no-store"
+
+    run(scenario())
+
+
+def test_server_timing_names_the_stages_in_milliseconds():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            answer = await client.post("/recontour", files=case_files())
+            stages = dict(stage.split(";dur=") for stage in answer.headers["server-timing"].split(", "))
+            assert list(stages) == ["receive", "queue", "parse", "affine", "total"]
+            assert 0 < float(stages["total"]) < 10_000
+
+    run(scenario())
+
+
+def test_accept_multipart_brings_every_structure_set():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            answer = await client.post("/recontour", files=case_files(), headers={"Accept": "multipart/related"})
+            kind, _, boundary = answer.headers["content-type"].partition("; boundary=")
+            assert kind == 'multipart/related; type="application/dicom"'
+            parts = answer.content.split(f"--{boundary}".encode())
+            assert [part.split(b"\r\n\r\n")[1][:1] for part in parts[1:4]] == [b"R", b"P", b"S"]
+            assert parts[4] == b"--\r\n"
+
+    run(scenario())
+
+
+def test_accept_zip_brings_every_structure_set_and_the_report_under_names_without_a_patient():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            answer = await client.post("/recontour", files=case_files(), headers={"Accept": "application/zip"})
+            with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+                assert archive.namelist() == ["RECOMMENDED.dcm", "PROPAGATED.dcm", "SEGMENTED.dcm", "report.json"]
+                assert json.loads(archive.read("report.json"))["approval_status"] == "UNAPPROVED"
+
+    run(scenario())
+
+
+def test_accept_json_brings_the_report():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            answer = await client.post("/recontour", files=case_files(), headers={"Accept": "application/json"})
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.json()["rois"][0]["name"] == "Bladder"
+
+    run(scenario())
+
+
+def test_what_cannot_be_answered_in_an_acceptable_form_is_refused_before_the_body_is_read():
+    async def scenario() -> None:
+        async def endless() -> AsyncIterator[bytes]:
+            raise AssertionError("the body was read")
+            yield b""
+
+        async with serving(FakeCore()) as client:
+            answer = await client.post(
+                "/recontour",
+                content=endless(),
+                headers={"Accept": "text/html", "Content-Type": "application/zip", "Content-Length": "0"},
+            )
+            assert (answer.status_code, answer.json()["code"]) == (406, "not-acceptable")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (RELATED_BODY, 'multipart/related; type="application/dicom"; boundary=b'),
+        (zip_of({"a.dcm": b"one", "b.dcm": b"two"}), "application/zip"),
+    ],
+)
+def test_objects_may_come_unsorted(content: bytes, media_type: str):
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            answer = await client.post("/recontour", content=content, headers={"Content-Type": media_type})
+            assert answer.status_code == 200
+
+    run(scenario())
+
+
+def test_a_zip_per_role_is_the_same_case_as_its_files():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            files = case_files()
+            single = await client.post("/recontour", files=files)
+            planning = zip_of({"x/1.dcm": files[0][1][1], "x/2.dcm": files[1][1][1], "x/.DS_Store": b"clutter"})
+            zipped = [("planning_ct", ("p.zip", planning, "application/zip")), files[2], files[3]]
+            assert (await client.post("/recontour", files=zipped)).content == single.content
+
+    run(scenario())
+
+
+def test_the_same_case_twice_gives_the_same_bytes():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            for accept in ("application/dicom", "multipart/related"):
+                first = await client.post("/recontour", files=case_files(), headers={"Accept": accept})
+                second = await client.post("/recontour", files=case_files(), headers={"Accept": accept})
+                assert first.content == second.content
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "options", [b"{", b'{"refine": "maybe"}', b'{"colour": "red"}', b'{"rois": "Bladder"}', b'{"rois": [""]}', b"[]"]
+)
+def test_options_that_cannot_be_read_are_refused_without_quoting_them(options: bytes):
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            files = [*case_files(), ("options", (None, options, "application/json"))]
+            answer = await client.post("/recontour", files=files)
+            assert (answer.status_code, answer.json()["code"]) == (422, "options-invalid")
+            for quoted in ("maybe", "colour", "red"):
+                assert quoted not in answer.text
+
+    run(scenario())
+
+
+def test_options_reach_the_core():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            files = [*case_files(), ("options", (None, b'{"refine": "off"}', "application/json"))]
+            assert (await client.post("/recontour", files=files)).content.endswith(b" off")
+            packed = zip_of({"a.dcm": b"one", "options.json": b'{"refine": "off"}'})
+            answer = await client.post("/recontour", content=packed, headers={"Content-Type": "application/zip"})
+            assert answer.content.endswith(b" off")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("role", ["planning_ct", "planning_structures", "daily_ct"])
+def test_a_role_without_an_object_is_refused_by_name(role: str):
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            files = [file for file in case_files() if file[0] != role]
+            answer = await client.post("/recontour", files=files)
+            assert (answer.status_code, answer.json()["code"]) == (422, "missing-object")
+            assert role in answer.json()["detail"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (MissingSlices("a gap after slice 12; send the series whole", positions=[-30.0]), 422, "missing-slices"),
+        (RegistrationRejected("overlap 0.61 is below 0.80; contour by hand"), 422, "registration-rejected"),
+        (ProviderUnavailable("the accelerator does not answer"), 503, "provider-unavailable"),
+    ],
+)
+def test_what_the_core_refuses_becomes_a_problem_with_its_numbers(error: Exception, status: int, code: str):
+    async def scenario() -> None:
+        core = FakeCore()
+        core.error = error
+        async with serving(core) as client:
+            answer = await client.post("/recontour", files=case_files())
+            body = answer.json()
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert (answer.status_code, body["status"], body["code"]) == (status, status, code)
+            assert body["type"] == f"/problems/{code}"
+            assert body["detail"] == str(error)
+            assert body["instance"] == f"urn:uuid:{answer.headers['x-request-id']}"
+            assert ("retry-after" in answer.headers) == (status == 503)
+            described = (await client.get(body["type"])).json()
+            assert described["title"] == body["title"]
+
+    run(scenario())
+
+
+def test_a_lost_accelerator_makes_the_service_unready_until_the_golden_case_passes_again():
+    async def scenario() -> None:
+        core = FakeCore()
+        core.error = ProviderUnavailable("the accelerator does not answer")
+        async with serving(core) as client:
+            await client.post("/recontour", files=case_files())
+            core.error = None
+            await until(lambda: core.bring_ups == 2)
+            for _ in range(100):
+                if (await client.get("/health/ready")).status_code == 200:
+                    break
+                await asyncio.sleep(0.01)
+            assert (await client.post("/recontour", files=case_files())).status_code == 200
+
+    run(scenario())
+
+
+def test_a_full_house_answers_at_once_with_retry_after_and_everyone_inside_is_served():
+    async def scenario() -> None:
+        core = FakeCore()
+        core.release.clear()
+        async with serving(core, queue_length=2) as client:
+            inside = [asyncio.create_task(client.post("/recontour", files=case_files(str(i)))) for i in range(3)]
+            while b"recontour_queue_depth 3.0" not in (await client.get("/metrics")).content:
+                await asyncio.sleep(0.01)
+            refused = await client.post("/recontour", files=case_files("late"))
+            assert (refused.status_code, refused.json()["code"]) == (503, "queue-full")
+            assert 1 <= int(refused.headers["retry-after"]) <= 60
+            assert (await client.get("/health/live")).status_code == 200
+            core.release.set()
+            assert [answer.status_code for answer in await asyncio.gather(*inside)] == [200, 200, 200]
+            assert (await client.post("/recontour", files=case_files())).status_code == 200
+
+    run(scenario())
+
+
+def test_cases_sent_at_once_run_one_at_a_time_on_one_thread_and_are_never_mixed():
+    async def scenario() -> None:
+        core = FakeCore()
+        async with serving(core) as client:
+            alone = [(await client.post("/recontour", files=case_files(str(i)))).content for i in range(8)]
+            posts = [client.post("/recontour", files=case_files(str(i))) for i in range(8)]
+            together = [answer.content for answer in await asyncio.gather(*posts)]
+            assert together == alone
+            assert len(set(alone)) == 8
+            assert core.most_at_work == 1
+            assert len(core.threads) == 1
+
+    run(scenario())
+
+
+def test_bodies_that_would_not_fit_into_memory_together_are_refused():
+    async def scenario() -> None:
+        async with serving(FakeCore(), memory_bytes=1000) as client:
+            answer = await client.post("/recontour", content=b"x" * 1001, headers={"Content-Type": "application/zip"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
+
+            async def undeclared() -> AsyncIterator[bytes]:
+                for _ in range(11):
+                    yield b"x" * 100
+
+            answer = await client.post("/recontour", content=undeclared(), headers={"Content-Type": "application/zip"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
+            metrics = await client.get("/metrics")
+            assert b"recontour_queue_depth 0.0" in metrics.content
+
+    run(scenario())
+
+
+def test_an_answer_that_takes_too_long_is_a_504_and_its_place_is_free_only_after_the_work_has_ended():
+    async def scenario() -> None:
+        core = FakeCore()
+        core.release.clear()
+        async with serving(core, deadline_s=0.05, queue_length=0) as client:
+            answer = await client.post("/recontour", files=case_files())
+            assert (answer.status_code, answer.json()["code"]) == (504, "deadline-exceeded")
+            assert (await client.post("/recontour", files=case_files())).status_code == 503
+            core.release.set()
+            await until(lambda: core.at_work == 0)
+            await asyncio.sleep(0.02)
+            assert (await client.post("/recontour", files=case_files())).status_code == 200
+
+    run(scenario())
+
+
+def test_a_well_formed_request_id_is_echoed_and_any_other_replaced():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            own = str(uuid.uuid4())
+            for sent in (own, uuid.UUID(own).hex):
+                answer = await client.get("/health/live", headers={"X-Request-ID": sent})
+                assert answer.headers["x-request-id"] == sent
+            for sent in ("SMITH^JOHN", "12345678", "a" * 33, ""):
+                answer = await client.get("/health/live", headers={"X-Request-ID": sent})
+                assert str(uuid.UUID(answer.headers["x-request-id"])) == answer.headers["x-request-id"]
+
+    run(scenario())
+
+
+def test_unknown_routes_and_methods_are_problems_too():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            unknown = await client.get("/patients/SMITH")
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "not-found")
+            assert "SMITH" not in unknown.text
+            wrong = await client.get("/recontour")
+            assert (wrong.status_code, wrong.json()["code"]) == (405, "method-not-allowed")
+            assert wrong.headers["allow"] == "POST"
+            head = await client.head("/recontour")
+            assert head.status_code == 405
+            for answer in (unknown, wrong, head):
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.headers["x-request-id"]
+
+    run(scenario())
+
+
+def test_with_a_key_set_only_its_bearer_is_served_and_probes_stay_open():
+    async def scenario() -> None:
+        async with serving(FakeCore(), api_key_sha256=(KEY_SHA256,)) as client:
+            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + KEY}):
+                answer = await client.post("/recontour", files=case_files(), headers=headers)
+                assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+                assert answer.headers["www-authenticate"] == "Bearer"
+            good = {"Authorization": f"Bearer {KEY}"}
+            assert (await client.post("/recontour", files=case_files(), headers=good)).status_code == 200
+            assert (await client.get("/models")).status_code == 401
+            assert (await client.put("/plans/a", files=case_files())).status_code == 401
+            assert (await client.get("/jobs/a")).status_code == 401
+            assert (await client.get("/health/live")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 200
+
+    run(scenario())
+
+
+def test_before_it_is_ready_the_service_refuses_cases_but_lives():
+    async def scenario() -> None:
+        core = FakeCore()
+        core.failing_check = "golden_case"
+        async with serving(core, ready=False) as client:
+            await until(lambda: core.bring_ups == 1)
+            answer = await client.post("/recontour", files=case_files())
+            assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
+            assert "retry-after" in answer.headers
+            assert (await client.get("/health/live")).status_code == 200
+
+    run(scenario())
+
+
+def test_the_event_loop_answers_probes_while_a_case_is_at_work():
+    async def scenario() -> None:
+        core = FakeCore()
+        core.release.clear()
+        async with serving(core) as client:
+            case = asyncio.create_task(client.post("/recontour", files=case_files()))
+            await until(lambda: core.at_work == 1)
+            answers = await asyncio.wait_for(asyncio.gather(*(client.get("/health/live") for _ in range(20))), 2)
+            assert all(answer.status_code == 200 for answer in answers)
+            assert not case.done()
+            core.release.set()
+            assert (await case).status_code == 200
+
+    run(scenario())
+
+
+def test_a_client_that_hangs_up_while_waiting_frees_its_place_undone():
+    async def scenario() -> None:
+        core = FakeCore()
+        core.release.clear()
+        async with serving(core) as client:
+            first = asyncio.create_task(client.post("/recontour", files=case_files("1")))
+            await until(lambda: core.at_work == 1)
+            app = client._transport.app  # type: ignore[attr-defined]
+            body = zip_of({"a.dcm": b"one"})
+            messages = [
+                {"type": "http.request", "body": body, "more_body": False},
+                {"type": "http.disconnect"},
+            ]
+            sent: list[object] = []
+
+            async def receive() -> object:
+                return messages.pop(0)
+
+            async def send(message: object) -> None:
+                sent.append(message)
+
+            request = httpx.Request("POST", "http://test/recontour", content=body)
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": "/recontour",
+                "raw_path": b"/recontour",
+                "query_string": b"",
+                "headers": [
+                    (b"content-type", b"application/zip"),
+                    (b"content-length", request.headers["content-length"].encode()),
+                ],
+            }
+            await app(scope, receive, send)
+            assert sent == []
+            while b"recontour_queue_depth 1.0" not in (await client.get("/metrics")).content:
+                await asyncio.sleep(0.01)
+            core.release.set()
+            assert (await first).status_code == 200
+            assert core.done == 1
+
+    run(scenario())
