@@ -26,6 +26,9 @@ __all__ = ["PlausibilityLimits", "RoiMeasure", "assess", "measure", "measure_pac
 SIDED_NAME = re.compile(r"(?:^|[_\-. ])(l|r|left|right|lt|rt)(?:$|[_\-. ])", re.IGNORECASE)
 """A side as a word of its own: TG-263 'Kidney_L', also 'femoral head right', never the l of 'Bowel_Large'."""
 
+BODY_NAMES = ("body", "external", "skin")
+"""A body outline that the plan does not mark as EXTERNAL still tells where the midline is."""
+
 
 def assess(
     planned: Mapping[int, RoiMeasure],
@@ -64,7 +67,8 @@ def assess(
     """
     now = {number: measure(patch) for number, patch in propagated.items()}
     seen = {number: measure(patch) for number, patch in segmented.items()}
-    body = next((number for number in external if number in planned and number in now), None)
+    outlines = [*external, *(number for number in planned if names.get(number, "").casefold() in BODY_NAMES)]
+    body = next((number for number in outlines if number in planned and number in now), None)
     setting = _Setting(
         daily=daily,
         affine=affine,
@@ -218,8 +222,8 @@ def _field_of_view(
 ) -> Finding:
     """Share of the planned volume beyond the scan; an ROI that touches an edge of the scan is for review at least."""
     outside = 100 * (1 - visible.volume_cc / plan.volume_cc) if plan.volume_cc else 0.0
-    # A slice counts whole, so the last digits of the share are noise.
-    outside = round(outside, 6)
+    # Whole slices are summed in another order here and there: the last digits, and a minus zero, are noise.
+    outside = max(round(outside, 6), 0.0)
     edges = _touched_edges(patch) if patch is not None else ()
     touched = f"; it touches the {', '.join(edges)} of the scan" if edges else ""
     finding = _graded(

@@ -22,6 +22,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 import httpx
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 
 Objects: TypeAlias = Path | Sequence[Path] | Sequence[bytes]
 """A DICOM file, a folder of them, a list of files, or their bytes."""
@@ -33,6 +35,9 @@ ACCEPT: Mapping[Form, str] = {
     "recommended": "application/dicom",
     "report": "application/json",
 }
+Role = Literal["planning_ct", "planning_structures", "daily_ct"]
+RT_OBJECTS = "1.2.840.10008.5.1.4.1.1.481."
+RT_STRUCTURE_SET = f"{RT_OBJECTS}3"
 KINDS = ("RECOMMENDED", "PROPAGATED", "SEGMENTED")
 POLL_S = 0.25
 
@@ -212,8 +217,11 @@ class Client:
         return response
 
 
-def dicom_files(objects: Objects) -> tuple[Path | bytes, ...]:
+def dicom_files(objects: Objects, *, role: Role) -> tuple[Path | bytes, ...]:
     """The files that a folder, a file or a list stands for, in a stable order.
+
+    Planning systems export images, structures, plan and dose into one folder: of a folder, the structures role takes
+    RTSTRUCTs alone and the CT roles take all but RT objects. What is no DICOM stays in, for the service to refuse.
 
     Raises:
         ClientError: If there is none.
@@ -223,12 +231,22 @@ def dicom_files(objects: Objects) -> tuple[Path | bytes, ...]:
     elif objects.is_dir():
         # DICOMDIR is an index of the medium, not an object of the case.
         files = (f for f in objects.rglob("*") if f.is_file() and not f.name.startswith(".") and f.name != "DICOMDIR")
-        found = tuple(sorted(files))
+        found = tuple(sorted(file for file in files if _fits(file, role)))
     else:
         found = (objects,) if objects.is_file() else ()
     if not found:
-        raise ClientError("a folder or file that was named is missing or empty; check the three paths")
+        raise ClientError(f"{role}: the folder or file is missing, or holds nothing of that kind; check the path")
     return found
+
+
+def _fits(file: Path, role: Role) -> bool:
+    try:
+        sop_class = str(read_file_meta_info(file).get("MediaStorageSOPClassUID", ""))
+    except (InvalidDicomError, ValueError, KeyError, EOFError):
+        return True
+    if role == "planning_structures":
+        return sop_class == RT_STRUCTURE_SET
+    return not sop_class.startswith(RT_OBJECTS)
 
 
 def save_files(folder: Path, objects: Mapping[str, bytes], report: Mapping[str, Any]) -> tuple[Path, ...]:
@@ -258,12 +276,12 @@ def server_timing(header: str) -> dict[str, float]:
 class _FormBody:
     """multipart/form-data of known length that is read from disk while it is sent."""
 
-    def __init__(self, roles: Mapping[str, Objects], options: Mapping[str, object] | None) -> None:
+    def __init__(self, roles: Mapping[Role, Objects], options: Mapping[str, object] | None) -> None:
         # Drawn anew each time, so that no object can contain it on purpose.
         self.boundary = f"recontour-{secrets.token_hex(16)}"
         self._parts: list[tuple[bytes, Path | bytes]] = []
         for role, objects in roles.items():
-            for position, content in enumerate(dicom_files(objects)):
+            for position, content in enumerate(dicom_files(objects, role=role)):
                 self._parts.append((self._head(role, f"{role}-{position:04d}.dcm"), content))
         if options:
             self._parts.append((self._head("options"), json.dumps(options).encode()))

@@ -98,7 +98,9 @@ def compare(case: PhantomCase, folders: CaseFolders, answer: Answer) -> Steps:
     'before' is the plan laid on the daily CT by the coordinates of both scans; 'affine' is the plan after the affine
     alignment alone, found anew here from the same two scans.
     """
-    daily = read_ct([item.read_bytes() for item in dicom_files(folders.daily) if isinstance(item, Path)])
+    daily = read_ct(
+        [item.read_bytes() for item in dicom_files(folders.daily, role="daily_ct") if isinstance(item, Path)]
+    )
     grid = daily.volume.geometry
     affine = align(fixed=case.daily, moving=case.planning)
     planned, planning_grid = case.planning_structures, case.planning.geometry

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.timing import Stopwatch
+from recontour.client import Role as CaseRole
 from recontour.client import dicom_files, save_files
 from service.pipeline import ClinicalCore
 from service.report import Report
@@ -43,9 +44,11 @@ def run_offline(
     stopwatch = Stopwatch()
     with stopwatch.stage("start"):
         core.bring_up(_ignore)
-    roles: dict[Role, Path] = {"planning_ct": planning, "planning_structures": structures, "daily_ct": daily}
+    roles: dict[CaseRole, Path] = {"planning_ct": planning, "planning_structures": structures, "daily_ct": daily}
     with stopwatch.stage("read_files"):
-        objects = {role: [_bytes(item) for item in dicom_files(path)] for role, path in roles.items()}
+        objects: dict[Role, list[bytes]] = {
+            role: [_bytes(item) for item in dicom_files(path, role=role)] for role, path in roles.items()
+        }
         upload = Upload(objects=objects, options=options.model_dump_json().encode())
     answer = core.recontour(upload, None, stopwatch)
     with stopwatch.stage("save"):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
 
-from recontour.client import Client, ClientError, Refused, Unreachable, dicom_files, server_timing
+from recontour.client import RT_OBJECTS, Client, ClientError, Refused, Unreachable, dicom_files, server_timing
 
 URL = "http://service.test"
 REPORT = {"verdict": "pass", "rois": []}
@@ -197,7 +198,22 @@ def test_waiting_ends_when_the_service_is_ready_and_when_it_failed() -> None:
 def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ClientError):
-            dicom_files(path)
+            dicom_files(path, role="daily_ct")
+
+
+def test_a_folder_of_everything_is_sorted_into_images_and_structures(tmp_path: Path) -> None:
+    """A planning system exports CT, structures, plan and dose side by side."""
+    kinds = {"ct": "1.2.840.10008.5.1.4.1.1.2", "rtss": f"{RT_OBJECTS}3", "plan": f"{RT_OBJECTS}5"}
+    for name, sop_class in kinds.items():
+        dataset = FileDataset(str(tmp_path / name), {}, preamble=b"\0" * 128, file_meta=FileMetaDataset())
+        dataset.file_meta.MediaStorageSOPClassUID = sop_class
+        dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+        dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+        dataset.save_as(tmp_path / name)
+    (tmp_path / "broken").write_bytes(b"a slice that was cut off")
+    assert dicom_files(tmp_path, role="planning_ct") == (tmp_path / "broken", tmp_path / "ct")
+    # What cannot be read stays in both, so that the service can refuse it.
+    assert dicom_files(tmp_path, role="planning_structures") == (tmp_path / "broken", tmp_path / "rtss")
 
 
 def test_server_timing_is_read_in_seconds() -> None:
