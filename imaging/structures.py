@@ -11,7 +11,7 @@ EXTERNAL = "EXTERNAL"
 """RT ROI Interpreted Type of the body outline."""
 
 OUTLINE_NAMES = frozenset({"body", "external"})
-"""Names, without regard to case, that mean the body outline where the plan gives no EXTERNAL type (TG-263: External)."""
+"""Names, without regard to case, that mean the body outline where the plan gives no EXTERNAL type."""
 
 
 @dataclass(frozen=True, eq=False)
