@@ -143,8 +143,13 @@ def _ct_dataset(spec: CtSpec, k: int, rows: int, columns: int) -> Dataset:
     return dataset
 
 
-def to_bytes(dataset: Dataset, transfer_syntax: str = str(ExplicitVRLittleEndian)) -> bytes:
-    """The data set as a DICOM file; malformed values are written as they are."""
+def to_bytes(
+    dataset: Dataset, transfer_syntax: str = str(ExplicitVRLittleEndian), codestream: bytes | None = None
+) -> bytes:
+    """The data set as a DICOM file; malformed values are written as they are.
+
+    With a compressed transfer syntax the pixels become `codestream`, or are encoded where there is none.
+    """
     big = transfer_syntax == "1.2.840.10008.1.2.2"
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = str(dataset.get("SOPClassUID", CT_IMAGE))
@@ -157,7 +162,7 @@ def to_bytes(dataset: Dataset, transfer_syntax: str = str(ExplicitVRLittleEndian
         if big:
             dataset.PixelData = np.frombuffer(native, "<u2").astype(">u2").tobytes()
         elif transfer_syntax.startswith("1.2.840.10008.1.2.4") or transfer_syntax == "1.2.840.10008.1.2.5":
-            dataset.PixelData = encapsulate([compressed(dataset, transfer_syntax)])
+            dataset.PixelData = encapsulate([codestream or compressed(dataset, transfer_syntax)])
             dataset["PixelData"].VR = "OB"
             dataset["PixelData"].is_undefined_length = True
     out = BytesIO()
@@ -257,9 +262,9 @@ def structure_bytes(
     transfer_syntax: str = str(ExplicitVRLittleEndian),
 ) -> bytes:
     """The RTSTRUCT as a file, changed by `edit`."""
-    dataset = structure_dataset(spec, rois)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        dataset = structure_dataset(spec, rois)
         if edit is not None:
             edit(dataset)
     return to_bytes(dataset, transfer_syntax)
