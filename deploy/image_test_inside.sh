@@ -48,10 +48,10 @@ echo "ready after $((SECONDS - started)) s"
 
 export NO_PROXY=127.0.0.1
 "$bin/recontour" phantom --out "$work/case" --seed 1
-if RECONTOUR_API_KEY=wrong "$bin/recontour" send "$work/case/planning" "$work/case/planning_rtstruct.dcm" "$work/case/daily" \
+if RECONTOUR_API_KEY=wrong "$bin/recontour" send "$work/case/planning" "$work/case/structures" "$work/case/daily" \
   --url "$url" --out "$work/nothing" >"$work/refused.log" 2>&1; then fail "a case was answered to a wrong key"; fi
 grep -q 401 "$work/refused.log" || fail "a wrong key was not answered with 401: $(cat "$work/refused.log")"
-RECONTOUR_API_KEY="$key" "$bin/recontour" send "$work/case/planning" "$work/case/planning_rtstruct.dcm" "$work/case/daily" \
+RECONTOUR_API_KEY="$key" "$bin/recontour" send "$work/case/planning" "$work/case/structures" "$work/case/daily" \
   --url "$url" --out "$work/answer"
 
 "$bin/python" - "$work" "$url" <<'PYTHON'
@@ -65,7 +65,7 @@ import pydicom
 
 work, url = Path(sys.argv[1]), sys.argv[2]
 daily = {str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in (work / "case/daily").iterdir()}
-plan = pydicom.dcmread(work / "case/planning_rtstruct.dcm")
+plan = pydicom.dcmread(next((work / "case/structures").iterdir()))
 names = {str(roi.ROIName) for roi in plan.StructureSetROISequence}
 structure_sets = [pydicom.dcmread(file) for file in sorted((work / "answer").glob("*.dcm"))]
 assert len(structure_sets) >= 2, "fewer than two structure sets came back"
