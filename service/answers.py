@@ -22,7 +22,7 @@ ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """Constant, so that equal answers are equal bytes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Payload:
     """A body with its headers."""
 

@@ -19,7 +19,7 @@ CLUTTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 """File names that exports and file managers add; DICOMDIR only repeats what the files say."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Entry:
     """One file of a zip."""
 

@@ -16,7 +16,7 @@ PassCheck = Callable[[str, bool, str], None]
 """Called with the name of a readiness check, whether it passed, and a detail."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReadPlan:
     """Planning CT and its structures, accepted."""
 
@@ -29,7 +29,7 @@ class ReadPlan:
         return hashlib.sha256(f"{self.ct.digest} {self.structures.digest}".encode()).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Answer:
     """What goes back.
 

@@ -12,7 +12,7 @@ from service.problems import Problem, ProblemRaised, Refusal
 from service.schemas import JobDescription, JobState
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Job:
     """One job; changed on the event loop only."""
 

@@ -15,7 +15,7 @@ PLAN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 P = TypeVar("P")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Staged(Generic[P]):
     """A read plan with what may be told about it."""
 

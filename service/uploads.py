@@ -29,7 +29,7 @@ OBJECT_FIELDS: tuple[Role, ...] = ("planning_ct", "planning_structures", "daily_
 TEXT_FIELDS = ("options", "plan_id")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Part:
     """One part of a multipart body while it is being received."""
 
@@ -46,11 +46,12 @@ class Part:
         return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Upload:
     """What was sent, per role, zip files not yet opened. `unsorted` objects find their role by reference.
 
     Not frozen: the pipeline empties it as it reads, so that bytes and decoded voxels never live side by side.
+    Without a repr: asyncio and tracebacks would print a patient's scan.
     """
 
     objects: dict[Role, list[bytes]] = field(default_factory=dict)

@@ -91,8 +91,11 @@ class FakeCore:
 
 
 def digest_of(opened: Upload) -> str:
-    parts = [f"{role}:{content!r}" for role, contents in sorted(opened.objects.items()) for content in contents]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for role, contents in sorted(opened.objects.items()):
+        for content in contents:
+            digest.update(f"{role} {len(content)} ".encode() + content)
+    return digest.hexdigest()
 
 
 def plan_of(digest: str) -> ReadPlan:
