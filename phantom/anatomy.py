@@ -58,7 +58,7 @@ def draw_anatomy(seed: int) -> Anatomy:
     femur = bones.draw_femurs(WIDE, scale)
     femur = np.maximum(femur, 2.0 - pelvis)
     bone = np.minimum(pelvis, femur).astype(np.float32)
-    muscle = np.maximum(body.muscle, 0.3 - bone)
+    muscle = np.minimum(body.muscle, bones.draw_joints(WIDE, scale))
     x, y, z = np.meshgrid(*(CLOSE.axis_mm(a) for a in "xyz"), indexing="ij")
     points = np.stack([a.transpose(2, 1, 0) for a in (x, y, z)], axis=-1)
     near_bone = shapes.sample(bone, WIDE, points).astype(np.float32)

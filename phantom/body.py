@@ -150,9 +150,8 @@ def _outline(
 
 def _abdominal_fascia(fascia: FloatVoxels, geometry: VolumeGeometry) -> FloatVoxels:
     """The gap between the legs and the space around the genitals hold no muscle."""
-    x, y, z = shapes.axes(geometry)
-    low = np.interp(z, (-100, -40, -10, 10), (-66, -58, -62, -200)).astype(np.float32)
-    return np.maximum(fascia, np.where(np.abs(x) < 60, low - y, -shapes.FAR_MM)).astype(np.float32)
+    pad = shapes.ellipsoid(geometry, centre=(0, -104, -80), radii=(58, 44, 84))
+    return shapes.smooth_max(fascia, -pad, 8.0)
 
 
 def _rods(geometry: VolumeGeometry, rods: _Rods, scale: NDArray[np.float64], *, blend_mm: float) -> FloatVoxels:
@@ -190,7 +189,8 @@ def _abdominal_wall(geometry: VolumeGeometry, scale: NDArray[np.float64], fascia
     depth = -fascia
     half = np.interp(z, (-20, 0, 60, 160), (16, 26, 44, 52)).astype(np.float32) * np.float32(scale[0])
     thick = np.float32(4.5)
-    strap = np.maximum(np.abs(depth - 6) - thick, np.abs(np.abs(x) - half / 2 - 1.5) - half / 2)
+    flat, broad = np.abs(depth - 6) - thick + 4, np.abs(np.abs(x) - half / 2 - 1.5) - half / 2 + 4
+    strap = np.sqrt(np.maximum(flat, 0) ** 2 + np.maximum(broad, 0) ** 2) + np.minimum(np.maximum(flat, broad), 0) - 4
     strap = np.maximum(np.maximum(strap, y + 45), -12 - z)
     sheet = np.maximum(np.abs(depth - 9) - 8, np.maximum(half + 4 - np.abs(x), 40 + 0.5 * np.abs(y + 40) - z))
     layers = 1.0 - np.minimum(np.abs(depth - 6.5), np.abs(depth - 11.5))

@@ -139,6 +139,15 @@ def draw_femurs(geometry: VolumeGeometry, scale: NDArray[np.float64]) -> FloatVo
     return out
 
 
+def draw_joints(geometry: VolumeGeometry, scale: NDArray[np.float64]) -> FloatVoxels:
+    """Cartilage and capsule of the hips, disc of the pubic symphysis."""
+    out = shapes.ellipsoid(geometry, centre=(0, -40 * scale[1], -13 * scale[2]), radii=(6, 8, 19))
+    for side in (-1, 1):
+        centre = (side * HIP_X_MM * scale[0], 0.0, 0.0)
+        shapes.add_ellipsoid(out, geometry, centre=centre, radii=(HEAD_RADIUS_MM * scale.mean() + 3.4,) * 3)
+    return out
+
+
 def draw_femoral_head(geometry: VolumeGeometry, scale: NDArray[np.float64], side: int) -> FloatVoxels:
     """Femoral head with the beginning of the neck, as it is contoured for dose; side +1 is the patient's left."""
     size = scale.mean()

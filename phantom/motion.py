@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.arrays import Points
+from imaging.arrays import FloatVoxels, Points
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from phantom import shapes
@@ -50,7 +50,7 @@ def draw_day(rng: np.random.Generator, anatomy: Anatomy, change: DailyChange) ->
     widening = _rectum_ratios(rng, change)
     at_prostate = float(np.interp(-10.0, widening[0], widening[1]))
     push = -0.35 * anatomy.organs.axis.radius(np.array([-10.0]))[0] * (at_prostate - 1.0)
-    shift = rng.normal(0.0, 1.0, 3) * change.prostate_mm + np.array((0.0, push, 0.25 * -push))
+    shift = np.clip(rng.normal(0.0, 1.0, 3), -2.2, 2.2) * change.prostate_mm + np.array((0.0, push, 0.25 * -push))
     tilt = float(np.deg2rad(rng.normal(0.0, change.prostate_tilt_deg)))
     tissue = np.stack([shapes.smooth_noise(rng, _REACH, length_mm=38) for _ in range(3)]) * change.tissue_mm
     points = _grid_points(_REACH)
@@ -60,7 +60,8 @@ def draw_day(rng: np.random.Generator, anatomy: Anatomy, change: DailyChange) ->
     moved = _undo_bladder(moved, anatomy, ratio)
     moved = moved + np.moveaxis(tissue, 0, -1)
     moved = at + (moved - at) * _mobility(at, anatomy)[..., None]
-    displacement = _stiffen_prostate(at, moved, anatomy) - at
+    moved = _stiffen(at, moved, anatomy.organs.vesicles, share=0.75)
+    displacement = _stiffen(at, moved, anatomy.organs.prostate, share=0.92) - at
     turned = displacement @ np.linalg.inv(affine.matrix[:3, :3]).T
     vectors = np.moveaxis(turned, -1, 0)
     for _ in range(12):
@@ -197,16 +198,17 @@ def _undo_bladder(at: NDArray[np.float64], anatomy: Anatomy, ratio: float) -> ND
     return at + weight[..., None] * (wanted - at)
 
 
-def _stiffen_prostate(at: NDArray[np.float64], moved: NDArray[np.float64], anatomy: Anatomy) -> NDArray[np.float64]:
-    """Let the prostate follow the rigid motion that fits best what its neighbours do to it."""
-    prostate = anatomy.organs.prostate
-    inside = shapes.sample(prostate, CLOSE, moved) < 0
+def _stiffen(
+    at: NDArray[np.float64], moved: NDArray[np.float64], organ: FloatVoxels, *, share: float
+) -> NDArray[np.float64]:
+    """Let an organ follow, by that share, the rigid motion that fits best what its neighbours do to it."""
+    inside = shapes.sample(organ, CLOSE, moved) < 0
     here, there = at[inside], moved[inside]
     u, _, vt = np.linalg.svd((here - here.mean(0)).T @ (there - there.mean(0)))
     turn = vt.T @ np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))]) @ u.T
     wanted = (at - here.mean(0)) @ turn.T + there.mean(0)
-    weight = _fade(shapes.sample(prostate, CLOSE, wanted) - 1.0, 14.0)
-    return moved + 0.9 * weight[..., None] * (wanted - moved)
+    weight = _fade(shapes.sample(organ, CLOSE, wanted) - 1.0, 14.0)
+    return moved + share * weight[..., None] * (wanted - moved)
 
 
 def _mobility(at: NDArray[np.float64], anatomy: Anatomy) -> NDArray[np.float64]:

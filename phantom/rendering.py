@@ -55,14 +55,14 @@ def _soft(q, p, wide, close, inside_close, filling, has_filling, hu, width, fine
     g1 = _grain(fine, q[0], q[1], q[2], 0.8)
     g2 = _grain(coarse, q[0], q[1], q[2], 1.0)
     fat = hu[0] + 5.0 * g1 + 4.0 * g2
-    ridge = 1.0 - abs(_grain(coarse, q[2] + 17.0, q[0], q[1], 1.6)) * 5.5
+    ridge = 1.0 - abs(_grain(coarse, q[2] + 17.0, q[0], q[1], 1.6)) * 4.2
     if ridge > 0.0:
-        fat += 38.0 * ridge
+        fat += 44.0 * ridge
     value = fat
     strand = _grain(coarse, q[0] + 0.3 * q[2], q[1] + 0.2 * q[2], 0.28 * q[2], 0.8)
     lean = hu[1] + 4.0 * g1 + 5.0 * strand
-    if strand > 1.25:
-        lean -= 45.0 * min(strand - 1.25, 0.8)
+    if strand > 1.05:
+        lean -= 48.0 * min(strand - 1.05, 0.9)
     c = _cover(wide[2], width)
     value += c * (lean - value)
     c = _cover(wide[4], width)
