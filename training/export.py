@@ -19,9 +19,11 @@ from imaging.arrays import FloatVoxels
 from imaging.backends.onnx_runtime import OnnxRuntimeBackend
 from imaging.errors import ModelError
 from imaging.manifest import ModelManifest, Organ
+from imaging.volume import AIR_HU
 from training.checkpoint import averaged_network, read_checkpoint, stages_of
+from training.held_out import HeldOutCase, read_cases
 from training.networks import MARGIN, SIZE_MULTIPLE, CrossStitchNetwork
-from training.pairs import CachedPair, read_pairs, to_network
+from training.pairs import aligned_pair, read_pairs, to_network
 from training.recipe import Recipe, RecipePart
 from training.sampling import cut
 from training.train import recalibrate
@@ -82,7 +84,7 @@ def export(checkpoint: Path, *, cohort: Path, release: Release, out: Path) -> Mo
         write_onnx(deployed, part)
         check_parity(deployed, part, tolerance=release.parity_tolerance, seed=recipe.seed)
         part.replace(out / "model.onnx")
-    write_golden(deployed, read_pairs(cohort / "validation")[0], recipe, out / "golden.npz")
+    write_golden(deployed, next(read_cases(cohort / "validation")), recipe, out / "golden.npz")
     manifest = _manifest(content, recipe, release, out)
     write_manifest(manifest, out)
     return manifest
@@ -136,13 +138,20 @@ def check_parity(deployed: DeployedNetwork, file: Path, *, tolerance: float, see
     return worst
 
 
-def write_golden(deployed: DeployedNetwork, pair: CachedPair, recipe: Recipe, file: Path) -> None:
-    """A cube round the organs of a virtual patient with torch's float32 answer: the self-test of every installation."""
+def write_golden(deployed: DeployedNetwork, case: HeldOutCase, recipe: Recipe, file: Path) -> None:
+    """A cube round the organs of a virtual patient with torch's float32 answer: the self-test of every installation.
+
+    The inputs are rounded to what float16 holds, which halves the file, before torch answers.
+    """
+    pair = aligned_pair(
+        daily=case.daily, planning=case.planning, spacing_mm=recipe.spacing_mm, margin_voxels=GOLDEN_SIZE // 2
+    )
     centre = np.round(np.argwhere(pair.labels[0]).mean(axis=0)).astype(int)
     lower = centre - GOLDEN_SIZE // 2
-    images = to_network(cut(pair.images, lower, GOLDEN_SIZE, outside=-1000), recipe)[:, None, None]
+    images = to_network(cut(pair.images, lower, GOLDEN_SIZE, outside=AIR_HU), recipe).astype(np.float16)[:, None, None]
     labels = cut(pair.labels, lower, GOLDEN_SIZE, outside=0)[1][None, None]
-    segmentation, dvf = _run(deployed, images[0], images[1], labels.astype(np.float32))
+    fixed, moving = images.astype(np.float32)
+    segmentation, dvf = _run(deployed, fixed, moving, labels.astype(np.float32))
     np.savez_compressed(
         file, fixed=images[0], moving=images[1], moving_labels=labels, segmentation=segmentation, dvf=dvf
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imaging.geometry import VolumeGeometry
+from imaging.masks import PackedMasks
 from imaging.volume import Volume
 from phantom.case import VirtualPatient
 from training.pairs import CLINICS, LabelledScan, labelled, patients_of
@@ -23,8 +24,8 @@ class HeldOutCase:
     daily: LabelledScan
 
 
-def prepare_cases(splits: tuple[Split, ...], folder: Path) -> Iterator[HeldOutCase]:
-    """Every case of the splits, made and stored where it is missing."""
+def prepare_cases(splits: tuple[Split, ...], folder: Path) -> Iterator[str]:
+    """Make and store the cases that are missing; yields each name as it is there."""
     for split, seed in patients_of(splits):
         patient: VirtualPatient | None = None
         for fraction in range(1, split.fractions + 1):
@@ -34,12 +35,19 @@ def prepare_cases(splits: tuple[Split, ...], folder: Path) -> Iterator[HeldOutCa
                 planning = labelled(patient.planning(in_plane=split.in_plane))
                 daily = labelled(patient.daily(fraction, in_plane=split.in_plane))
                 _write(folder / name, planning=planning, daily=daily)
-            yield read_case(folder / name)
+            yield name
 
 
 def read_cases(folder: Path) -> Iterator[HeldOutCase]:
-    """Every stored case, by name, one in memory at a time."""
-    for file in sorted(folder.glob("*/case.json")):
+    """Every stored case, by name, one in memory at a time.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    files = sorted(folder.glob("*/case.json"))
+    if not files:
+        raise FileNotFoundError("no stored cases: run `python -m training prepare` first")
+    for file in files:
         yield read_case(file.parent)
 
 
@@ -52,6 +60,14 @@ def read_case(folder: Path) -> HeldOutCase:
         with np.load(folder / f"{side}.npz") as arrays:
             scans[side] = LabelledScan(Volume(arrays["hu"], VolumeGeometry(**facts)), arrays["labels"])
     return HeldOutCase(folder.name, scans["planning"], scans["daily"])
+
+
+def packed_organs(scan: LabelledScan, labels: int) -> PackedMasks:
+    """Labels 1, 2, ... as ROIs of the same numbers."""
+    bits = np.zeros(scan.labels.shape, dtype=np.uint64)
+    for label in range(1, labels + 1):
+        bits[scan.labels == label] = np.uint64(1) << np.uint64(label - 1)
+    return PackedMasks(bits, tuple(range(1, labels + 1)), scan.volume.geometry)
 
 
 def _write(folder: Path, **scans: LabelledScan) -> None:
