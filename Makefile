@@ -89,8 +89,9 @@ format: $(DEV) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(SETUP) ## write the pages that are read off the code: problems, settings
+docs: $(TEST) ## write the pages that are read off the code: problems, settings, inputs
 	$(BIN)/python docs/reference.py
+	$(BIN)/python -m tests.dicom_catalogue > docs/inputs.md
 
 openapi: $(SETUP) ## write openapi.yaml anew from the routes
 	$(BIN)/python -m service.openapi > openapi.yaml

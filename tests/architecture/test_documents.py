@@ -66,21 +66,26 @@ def names_of_tests() -> set[str]:
     }
 
 
-def hazards() -> dict[str, list[str]]:
-    """Hazard number -> names of the tests in the last column of its row."""
-    rows = [
-        line.strip("|").split("|") for line in (DOCS / "hazards.md").read_text().splitlines() if line.startswith("| H-")
-    ]
-    return {cells[0].strip(): re.findall(r"`(test_\w+)`", cells[-1]) for cells in rows}
+def hazards() -> dict[str, str]:
+    """Hazard number -> the last column of its row."""
+    rows = [line.strip("|").split("|") for line in (DOCS / "hazards.md").read_text().splitlines()]
+    return {cells[0].strip(): cells[-1] for cells in rows if cells[0].strip().startswith("H-")}
 
 
 def test_every_hazard_is_controlled_by_tests_that_exist() -> None:
     """A control that nobody tests is a hope."""
-    table = hazards()
-    assert len(table) >= 16
-    assert [hazard for hazard, names in table.items() if not names] == []
+    named = {hazard: set(re.findall(r"`(test_\w+)`", controls)) for hazard, controls in hazards().items()}
+    assert len(named) >= 16
+    assert [hazard for hazard, names in named.items() if not names] == []
     there = names_of_tests()
-    assert {hazard: missing for hazard, names in table.items() if (missing := sorted(set(names) - there))} == {}
+    assert {hazard: missing for hazard, names in named.items() if (missing := sorted(names - there))} == {}
+
+
+def test_every_input_that_a_hazard_names_is_in_the_catalogue() -> None:
+    catalogue = {line.split("|")[1].strip() for line in (DOCS / "inputs.md").read_text().splitlines() if "|" in line}
+    named = {name for controls in hazards().values() for name in re.findall(r"\*([^*]+)\*", controls)}
+    assert named
+    assert sorted(named - catalogue) == []
 
 
 def test_the_readme_can_be_read_in_five_minutes() -> None:
