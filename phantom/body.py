@@ -132,16 +132,18 @@ def _outline(
     half = np.interp(level, _LEVELS, _HALF_WIDTH).astype(np.float32) * np.float32(scale[0] * girth) + grown
     front = np.interp(level, _LEVELS, _FRONT).astype(np.float32) * np.float32(scale[1] * girth) - 1.2 * grown
     back = np.interp(level, _LEVELS, _BACK).astype(np.float32) * np.float32(scale[1]) + 0.4 * grown
+    # the largest patients still fit the field of view
+    half, front, back = np.minimum(half, 207.0), np.maximum(front, -152.0), np.minimum(back, 125.0)
     middle, depth = (front + back) / 2, (back - front) / 2
     dy = y - middle
     gauge = (np.abs(x / half) ** 2.5 + np.abs(dy / depth) ** 2.5) ** (1 / 2.5)
     reach = np.sqrt(x**2 + dy**2)
-    out = reach * (1 - 1 / np.maximum(gauge, 0.05))
-    out = out + 3.0 * shapes.smooth_noise(rng, geometry, length_mm=110)
+    out: FloatVoxels = (reach * (1 - 1 / np.maximum(gauge, 0.05))).astype(np.float32)
+    out = out + np.float32(3.0) * shapes.smooth_noise(rng, geometry, length_mm=110)
     shapes.add_ellipsoid(out, geometry, centre=(0, -96, -88), radii=(34, 26, 46), blend_mm=14)
     # the couch presses the buttocks flat
     flat = back.max() - 9.0
-    out = shapes.smooth_max(out.astype(np.float32), np.broadcast_to(y - flat, out.shape).astype(np.float32), 14.0)
+    out = shapes.smooth_max(out, np.broadcast_to(y - flat, out.shape).astype(np.float32), 14.0)
     deep = np.interp(level, (-150, -95, -70, -40, 0, 20), (-70, 20, 52, 84, 108, 130)).astype(np.float32)
     cleft = np.sqrt(x**2 + np.minimum(y - deep, 0) ** 2) - (0.8 + 0.10 * np.maximum(y - deep, 0))
     out = shapes.smooth_max(out, -cleft.astype(np.float32), 8.0)

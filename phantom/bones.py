@@ -60,7 +60,7 @@ def draw_pelvis(geometry: VolumeGeometry, scale: NDArray[np.float64]) -> FloatVo
     for side in (-1, 1):
         _add_hip_bone(hips, geometry, side, scale)
     for side in (-1, 1):
-        socket = np.array((side * HIP_X_MM * scale[0], 0, 0))
+        socket = (side * HIP_X_MM * scale[0], 0.0, 0.0)
         head = shapes.ellipsoid(geometry, centre=socket, radii=(HEAD_RADIUS_MM * scale.mean() + 3.2,) * 3)
         hips = shapes.smooth_max(hips, -head, 1.5)
     sacrum = shapes.empty(geometry)

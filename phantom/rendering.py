@@ -17,7 +17,7 @@ AIR = -1000.0
 
 
 @njit(cache=True, fastmath=True)
-def _look(field, origin, spacing, x, y, z, out, hold):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _look(field, origin, spacing, x, y, z, out, hold):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Trilinear values of all channels; False where the point lies outside and is not held at the edge."""
     fx, fy, fz = (x - origin[0]) / spacing[0], (y - origin[1]) / spacing[1], (z - origin[2]) / spacing[2]
     nz, ny, nx = field.shape[0], field.shape[1], field.shape[2]
@@ -37,20 +37,20 @@ def _look(field, origin, spacing, x, y, z, out, hold):  # type: ignore[no-untype
 
 
 @njit(cache=True, fastmath=True)
-def _cover(distance, width):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _cover(distance, width):  # type: ignore[no-untyped-def]
     t = min(max(0.5 - distance / width, 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 @njit(cache=True, fastmath=True)
-def _grain(cube, x, y, z, cell):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _grain(cube, x, y, z, cell):  # type: ignore[no-untyped-def]
     last = cube.shape[0] - 1
     i, j, k = int(x / cell + 4096.0), int(y / cell + 4096.0), int(z / cell + 4096.0)
     return cube[k & last, j & last, i & last]
 
 
 @njit(cache=True, fastmath=True)
-def _soft(q, p, wide, close, inside_close, filling, has_filling, hu, width, fine, coarse):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _soft(q, p, wide, close, inside_close, filling, has_filling, hu, width, fine, coarse):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Hounsfield units of soft tissue at planning point q and daily point p."""
     g1 = _grain(fine, q[0], q[1], q[2], 0.8)
     g2 = _grain(coarse, q[0], q[1], q[2], 1.0)
@@ -102,7 +102,7 @@ def _soft(q, p, wide, close, inside_close, filling, has_filling, hu, width, fine
 
 
 @njit(cache=True, fastmath=True)
-def _hard(q, wide, value, hu, width, fine, coarse):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _hard(q, wide, value, hu, width, fine, coarse):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """The same with bone."""
     d = wide[5]
     g1 = _grain(fine, q[0], q[1], q[2], 0.8)
@@ -127,7 +127,7 @@ def _hard(q, wide, value, hu, width, fine, coarse):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, fastmath=True)
-def _render(  # type: ignore[no-untyped-def]  # pragma: no cover
+def _render(  # type: ignore[no-untyped-def]  # noqa: PLR0917, PLR0912
     out,
     origin,
     spacing,
@@ -198,7 +198,7 @@ def _render(  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @njit(cache=True, fastmath=True)
-def _evaluate(out, origin, spacing, matrix, vectors, v_origin, v_spacing, field, f_origin, f_spacing, far):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _evaluate(out, origin, spacing, matrix, vectors, v_origin, v_spacing, field, f_origin, f_spacing, far):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     shift, r, value = np.zeros(3), np.zeros(3), np.zeros(field.shape[3])
     for k in range(out.shape[0]):
         z = origin[2] + k * spacing[2]

@@ -59,7 +59,8 @@ def _filters(
     f = np.sqrt(fx**2 + fy**2)
     grain = np.sqrt(f + 0.01) * np.exp(-((f * scanner.noise_grain_mm) ** 2))
     streak = np.exp(-((fx * 28.0) ** 2)) * np.abs(fy) ** 0.5 * np.exp(-((fy * 1.6 * scanner.noise_grain_mm) ** 2))
-    return tuple((a / np.sqrt(np.mean(a**2))).astype(np.float32) for a in (grain, streak))  # type: ignore[return-value]
+    grain, streak = (a / np.sqrt(np.mean(a**2)) for a in (grain, streak))
+    return grain.astype(np.float32), streak.astype(np.float32)
 
 
 def _strength(hu: FloatVoxels, geometry: VolumeGeometry) -> tuple[FloatVoxels, FloatVoxels]:
@@ -74,7 +75,7 @@ def _strength(hu: FloatVoxels, geometry: VolumeGeometry) -> tuple[FloatVoxels, F
     lateral = dense.sum(axis=2, keepdims=True) * pixel
     rows = np.clip((lateral - 350.0) / 110.0, 0.0, 1.6) ** 1.5 * np.clip(blurred * 1.2, 0, 1)
     rows = ndimage.gaussian_filter1d(rows, 1.0, axis=1)
-    return tuple(_enlarged(a.astype(np.float32), hu.shape) for a in (amplitude, rows))  # type: ignore[return-value]
+    return _enlarged(amplitude.astype(np.float32), hu.shape), _enlarged(rows.astype(np.float32), hu.shape)
 
 
 def _enlarged(small: FloatVoxels, shape: tuple[int, ...]) -> FloatVoxels:

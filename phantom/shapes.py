@@ -27,7 +27,7 @@ def empty(geometry: VolumeGeometry) -> FloatVoxels:
 
 
 @njit(cache=True)
-def _chain(out, second, origin, spacing, points, radii, lower, upper, blend):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _chain(out, second, origin, spacing, points, radii, lower, upper, blend):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     for k in range(lower[2], upper[2]):
         z = origin[2] + k * spacing[2]
         for j in range(lower[1], upper[1]):
@@ -52,7 +52,7 @@ def _chain(out, second, origin, spacing, points, radii, lower, upper, blend):  #
 
 
 @njit(cache=True)
-def _loft(out, second, origin, spacing, levels, sections, lower, upper, blend):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _loft(out, second, origin, spacing, levels, sections, lower, upper, blend):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     count = sections.shape[1]
     now = np.empty((count, 3))
     for k in range(lower[2], upper[2]):
@@ -206,7 +206,7 @@ def smooth_noise(rng: np.random.Generator, geometry: VolumeGeometry, *, length_m
     return np.ascontiguousarray(out)
 
 
-def _along_first(knots: FloatVoxels, at: NDArray[np.float64]) -> FloatVoxels:
+def _along_first(knots: FloatVoxels, at: NDArray[np.floating]) -> FloatVoxels:
     """Catmull-Rom interpolation along the first axis."""
     base = np.floor(at).astype(np.int64)
     t = at - base
