@@ -22,7 +22,10 @@ SAME_PLANE_MM = 0.02
 """Contours whose z differ by less lie in one plane (two roundings to 0.01 mm)."""
 
 LARGEST_GAP_MM = 10.0
-"""Planes left out between two drawn ones are filled in up to this distance; a longer gap is taken as meant."""
+"""Planes left out between two drawn ones are filled in up to this distance, ..."""
+
+LARGEST_GAP_STEPS = 1.5
+"""... and up to this multiple of the ROI's usual step from one drawn plane to the next."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class _Gap:
 def rasterize(structures: StructureSet, geometry: VolumeGeometry) -> tuple[PackedMasks, ...]:
     """Masks of all ROIs on the grid, 64 ROIs to a group, in the order of the structure set.
 
-    A contour belongs to the plane within half a slice spacing of it; where contours of several heights claim one plane,
-    the nearest height is taken. Parts outside the grid are cut off. Planes that were left out between two drawn ones
-    (see `interpolated_rois`) are filled in with the mean of the neighbours' signed distances.
+    A contour belongs to the plane within half a slice spacing of it; where contours of several heights claim one
+    plane, the nearest height is taken. Parts outside the grid are cut off. An ROI that was drawn on every second or
+    third plane (see `interpolated_rois`) is filled in with the weighted mean of the neighbours' signed distances; a gap
+    in an ROI that was else drawn on every plane stays empty (see `gapped_rois`): nobody can tell whether it was meant.
 
     Args:
         structures: Contours in LPS millimetres. An ROI without contours keeps its bit, which stays empty.
@@ -62,6 +66,24 @@ def interpolated_rois(structures: StructureSet, geometry: VolumeGeometry) -> tup
         ROI numbers, in the order of the structure set.
     """
     return tuple(roi.number for roi in structures.rois if _gaps(_loops_by_plane(roi, geometry), geometry))
+
+
+def gapped_rois(structures: StructureSet, geometry: VolumeGeometry) -> tuple[int, ...]:
+    """Numbers of the ROIs that have planes without contours between drawn ones, and that `rasterize` leaves so.
+
+    Args:
+        structures: Contours in LPS millimetres.
+        geometry: The grid.
+
+    Returns:
+        ROI numbers, in the order of the structure set.
+    """
+    found = []
+    for roi in structures.rois:
+        planes = _loops_by_plane(roi, geometry)
+        if sum(upper - lower > 1 for lower, upper in pairwise(planes)) > len(_gaps(planes, geometry)):
+            found.append(roi.number)
+    return tuple(found)
 
 
 def mask_of(masks: Iterable[PackedMasks], roi_number: int) -> MaskVoxels:
@@ -117,12 +139,15 @@ def _loops_by_plane(roi: Roi, geometry: VolumeGeometry) -> dict[int, list[Contou
 
 
 def _gaps(planes: dict[int, list[Contour]], geometry: VolumeGeometry) -> list[_Gap]:
-    """Gaps that are filled in: short, and between shapes whose bounding boxes overlap."""
+    """Gaps that are filled in: short, usual for this ROI, and between shapes whose bounding boxes overlap."""
     drawn = list(planes)
+    if len(drawn) < 2:
+        return []
+    steps_mm = np.diff(drawn) * geometry.spacing_mm[2]
+    largest_mm = min(LARGEST_GAP_MM, LARGEST_GAP_STEPS * float(np.median(steps_mm))) + SAME_PLANE_MM
     found = []
     for lower, upper in pairwise(drawn):
-        distance_mm = (upper - lower) * geometry.spacing_mm[2]
-        if upper - lower > 1 and distance_mm <= LARGEST_GAP_MM + SAME_PLANE_MM:
+        if upper - lower > 1 and (upper - lower) * geometry.spacing_mm[2] <= largest_mm:
             low_a, high_a = _box(planes[lower])
             low_b, high_b = _box(planes[upper])
             if np.all(np.maximum(low_a, low_b) < np.minimum(high_a, high_b)):

@@ -23,6 +23,9 @@ TOLERANCE_MM = 0.1
 SMALLEST_LOOP_PIXELS = 0.25
 """Loops below a quarter of a pixel's area are noise of the interpolation: one whole voxel alone gives half a pixel."""
 
+LARGEST_SHIFT_PIXELS = 0.05
+"""How far a line may be moved to hold its area; one voxel in a row of three by three needs 0.045."""
+
 _NUDGE = 1e-4
 """Values nearer to the level than this are moved off it."""
 
@@ -30,13 +33,15 @@ _NUDGE = 1e-4
 def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Contour, ...]:
     """Contours of one ROI in every plane that it touches.
 
-    The corners are thinned (Douglas-Peucker); each loop is then widened or narrowed by the hundredths of a millimetre
-    that give it its area back. Loops below `SMALLEST_LOOP_PIXELS` are dropped. At the border of the patch a loop closes
-    halfway to the next voxel centre, as the patch is 0 outside.
+    The corners are thinned (Douglas-Peucker). The loops of a plane are then widened or narrowed by one distance, at
+    most `LARGEST_SHIFT_PIXELS`, so that they hold the area that the plane's values add up to: thinning takes area, and
+    the line cuts the corners of pixel stairs, which would cost a thin cord 5 % at 3 mm pixels. Loops below
+    `SMALLEST_LOOP_PIXELS` are dropped. At the border of the patch a loop closes halfway to the next voxel centre, as
+    the patch is 0 outside.
 
     Args:
         patch: The ROI. Values are read as they are; nothing is smoothed.
-        tolerance_mm: Largest distance between the thinned and the traced line; 0 keeps every corner.
+        tolerance_mm: Largest distance between the thinned and the traced line; 0 gives the line as it was traced.
 
     Returns:
         Simple closed loops that do not cross, planes in ascending order; empty where nothing reaches 0.5.
@@ -44,9 +49,22 @@ def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Conto
     by_plane: dict[int, list[PointsXy]] = {}
     for plane, loop in _loops(patch):
         by_plane.setdefault(plane, []).append(loop)
-    loops = _thinned([by_plane[plane] for plane in sorted(by_plane)], tolerance_mm)
-    heights = [patch.geometry.origin_mm[2] + k * patch.geometry.spacing_mm[2] for k in sorted(by_plane)]
-    return tuple(Contour(z_mm, loop) for z_mm, plane in zip(heights, loops, strict=True) for loop in plane)
+    order = sorted(by_plane)
+    planes = [by_plane[plane] for plane in order]
+    if tolerance_mm > 0 and planes:
+        planes = _thinned(planes, _shifts_mm(planes, order, patch), tolerance_mm)
+    heights = [patch.geometry.origin_mm[2] + plane * patch.geometry.spacing_mm[2] for plane in order]
+    return tuple(Contour(z_mm, loop) for z_mm, loops in zip(heights, planes, strict=True) for loop in loops)
+
+
+def _shifts_mm(planes: list[list[PointsXy]], order: list[int], patch: RoiPatch) -> list[float]:
+    """Per plane, how far to move all lines outwards of the material."""
+    sx, sy, _ = patch.geometry.spacing_mm
+    sums = patch.inside.sum(axis=(1, 2), dtype=np.float64) * sx * sy
+    missing = [sums[k - patch.lower[0]] - sum(map(_area, loops)) for k, loops in zip(order, planes, strict=True)]
+    lengths = [sum(map(_length, loops)) for loops in planes]
+    largest = LARGEST_SHIFT_PIXELS * min(sx, sy)
+    return np.clip(np.divide(missing, lengths), -largest, largest).tolist()
 
 
 def _loops(patch: RoiPatch) -> Iterator[tuple[int, PointsXy]]:
@@ -71,11 +89,11 @@ def _loops(patch: RoiPatch) -> Iterator[tuple[int, PointsXy]]:
             yield patch.lower[0] + plane, loop
 
 
-def _thinned(planes: list[list[PointsXy]], tolerance_mm: float) -> list[list[PointsXy]]:
-    """Loops per plane with fewer corners; where they would cross or touch then, the loops as they were."""
-    if tolerance_mm <= 0 or not planes:
-        return planes
-    thinned = [[_thin(loop, tolerance_mm) for loop in loops] for loops in planes]
+def _thinned(planes: list[list[PointsXy]], shifts_mm: list[float], tolerance_mm: float) -> list[list[PointsXy]]:
+    """Loops per plane with fewer corners, moved outwards; where they would cross or touch then, as they were."""
+    thinned = [
+        [_thin(loop, tolerance_mm, shift) for loop in loops] for loops, shift in zip(planes, shifts_mm, strict=True)
+    ]
     corners = [new if len(new) > 2 else old for new, old in zip(chain(*thinned), chain(*planes), strict=True)]
     rings = shapely.linearrings(
         np.concatenate(corners), indices=np.repeat(np.arange(len(corners)), [len(loop) for loop in corners])
@@ -104,8 +122,17 @@ def _area(loop: PointsXy) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _thin(loop: PointsXy, tolerance: float) -> PointsXy:
-    """Douglas-Peucker on a closed loop, anchored at its first corner and the one farthest from it; area kept."""
+def _length(loop: PointsXy) -> float:
+    """Length of the closed line."""
+    total = 0.0
+    for i in range(len(loop)):
+        total += np.hypot(loop[i, 0] - loop[i - 1, 0], loop[i, 1] - loop[i - 1, 1])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _thin(loop: PointsXy, tolerance: float, shift: float) -> PointsXy:
+    """Douglas-Peucker on a closed loop, anchored at its first corner and the one farthest from it; then moved."""
     n = len(loop)
     keep = np.zeros(n + 1, np.bool_)
     far, far_distance = 0, -1.0
@@ -131,19 +158,16 @@ def _thin(loop: PointsXy, tolerance: float) -> PointsXy:
             keep[worst] = True
             stack.append((first, worst))
             stack.append((worst, last))
-    return _with_area(loop[keep[:n]], _area(loop), tolerance)
+    return _with_area(loop[keep[:n]], _area(loop) + shift * _length(loop), tolerance + abs(shift))
 
 
 @njit(cache=True, nogil=True)
-def _with_area(loop: PointsXy, area: float, tolerance: float) -> PointsXy:
-    """Shift every edge outwards by one distance, at most the tolerance, so that the loop's area becomes `area`."""
-    n = len(loop)
-    perimeter = 0.0
-    for i in range(n):
-        perimeter += np.hypot(loop[i, 0] - loop[i - 1, 0], loop[i, 1] - loop[i - 1, 1])
-    if perimeter == 0.0:
+def _with_area(loop: PointsXy, area: float, largest: float) -> PointsXy:
+    """Move every edge outwards by one distance, at most `largest`, so that the loop's signed area becomes `area`."""
+    n, length = len(loop), _length(loop)
+    if length == 0.0:
         return loop
-    shift = min(tolerance, max(-tolerance, (area - _area(loop)) / perimeter))
+    shift = min(largest, max(-largest, (area - _area(loop)) / length))
     moved = np.empty_like(loop)
     for i in range(n):
         following = (i + 1) % n

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.geometry import VolumeGeometry
-from imaging.rasterize import interpolated_rois, mask_of, rasterize
+from imaging.rasterize import gapped_rois, interpolated_rois, mask_of, rasterize
 from imaging.structures import Contour, Roi, StructureSet
-from tests.closed_form import circle, rectangle, sphere, tube
+from tests.closed_form import circle, heights, rectangle, sphere, tube
 
 GRID = VolumeGeometry((5, 20, 30), (-10.0, 5.0, 100.0), (1.0, 2.0, 3.0))
 
@@ -92,6 +92,7 @@ def test_planes_left_out_between_drawn_ones_are_filled_in_and_named() -> None:
     second = StructureSet((every.with_contours(every.contours[::2]), Roi(2, "whole", contours=every.contours)))
     masks = rasterize(second, grid)
     assert interpolated_rois(second, grid) == (1,)
+    assert gapped_rois(second, grid) == ()
     filled, whole = mask_of(masks, 1), mask_of(masks, 2)
     assert filled.any(axis=(1, 2)).tolist() == whole.any(axis=(1, 2)).tolist()
     assert 2 * (filled & whole).sum() / (filled.sum() + whole.sum()) > 0.98
@@ -103,9 +104,19 @@ def test_a_long_gap_and_a_gap_between_shapes_side_by_side_stay_empty() -> None:
     aside = Roi(2, "aside", contours=(circle(-20.0, (-15.0, 0.0), 10.0), circle(-14.0, (15.0, 0.0), 10.0)))
     structures = StructureSet((far, aside))
     assert interpolated_rois(structures, grid) == ()
+    assert gapped_rois(structures, grid) == (1, 2)
     masks = rasterize(structures, grid)
     assert np.flatnonzero(mask_of(masks, 1).any(axis=(1, 2))).tolist() == [0, 6]
     assert np.flatnonzero(mask_of(masks, 2).any(axis=(1, 2))).tolist() == [0, 3]
+
+
+def test_a_gap_in_an_roi_that_was_else_drawn_on_every_plane_is_left_and_named() -> None:
+    grid = VolumeGeometry((21, 60, 60), (-30.0, -30.0, -20.0), (1.0, 1.0, 2.0))
+    drawn = tube(1, "CTV", (0.0, 0.0), (10.0,), [z for z in heights(grid, -12, 12) if z not in (4.0, 6.0)])
+    structures = StructureSet((drawn,))
+    assert interpolated_rois(structures, grid) == ()
+    assert gapped_rois(structures, grid) == (1,)
+    assert not mask_of(rasterize(structures, grid), 1)[[12, 13]].any()
 
 
 @settings(max_examples=10, deadline=None)
