@@ -48,8 +48,6 @@ def _why(error: BaseException) -> str:
         return f"{where}: {first['msg']}" if where else first["msg"]
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-    if isinstance(error, Unreachable):
-        return f"{error}; is a service running at this address?"
     return " ".join(str(error).split()) or "interrupted"
 
 
@@ -103,12 +101,13 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     demo.add_argument("--url", help="use this service instead of starting one")
     demo.add_argument("--key", default=os.environ.get("RECONTOUR_API_KEY", ""), help="API key of that service")
     _add_patient(demo)
+    _add_model_options(demo)
     demo.set_defaults(command=_demo)
 
 
 def _add_phantom(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     phantom = commands.add_parser(
-        "phantom", help="write a virtual patient as DICOM: planning/, daily/ and their RTSTRUCTs"
+        "phantom", help="write a virtual patient as DICOM: planning/ with RTSTRUCT, daily/, truth/"
     )
     phantom.add_argument("--out", type=Path, required=True, help="folder for the case")
     _add_patient(phantom)
@@ -143,7 +142,7 @@ def _add_connection(command: argparse.ArgumentParser) -> None:
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--models-dir", type=Path, help="folder that holds <name>/<version>/ (default models/)")
-    command.add_argument("--model", help="name or name/version; '' for the registration alone")
+    command.add_argument("--model", help="name or name/version; 'none' for the registration alone")
     command.add_argument("--device", choices=("auto", "cuda", "cpu"))
     command.add_argument("--cpu-backend", choices=("auto", "openvino", "onnxruntime"))
 
@@ -215,11 +214,17 @@ def _demo(options: argparse.Namespace) -> None:
         fraction=options.fraction,
         url=options.url,
         key=options.key,
+        service_arguments=[
+            part
+            for name, value in _given(options, "models_dir", "model", "device", "cpu_backend").items()
+            for part in (f"--{name.replace('_', '-')}", str(value))
+        ],
     )
 
 
 def _phantom(options: argparse.Namespace) -> None:
     from recontour.virtual_patient import write_virtual_patient
 
-    folder = write_virtual_patient(options.out, seed=options.seed, clinic=options.clinic, fraction=options.fraction)
-    print(f"planning CT, daily CT and their RTSTRUCTs are in {folder}")
+    _, folders = write_virtual_patient(options.out, seed=options.seed, clinic=options.clinic, fraction=options.fraction)
+    print(f"planning CT       {folders.planning}\nplanning RTSTRUCT {folders.structures}")
+    print(f"CT of the day     {folders.daily}\ntruth on that day {folders.truth}")

@@ -176,7 +176,7 @@ class Client:
         try:
             return self._http.get("/health/ready").json()
         except (httpx.HTTPError, ValueError) as error:
-            raise Unreachable(_why(error)) from None
+            raise _no_answer(error) from None
 
     def wait_until_ready(self, *, patience_s: float, alive: Callable[[], bool] = lambda: True) -> None:
         """Wait for a service that is starting.
@@ -211,7 +211,7 @@ class Client:
         try:
             response = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
-            raise Unreachable(_why(error)) from None
+            raise _no_answer(error) from None
         if response.is_error:
             raise _refused(response)
         return response
@@ -357,5 +357,5 @@ def _refused(response: httpx.Response) -> Refused:
     )
 
 
-def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _no_answer(error: Exception) -> Unreachable:
+    return Unreachable(f"no service answered at this address: {str(error) or type(error).__name__}")

@@ -1,7 +1,7 @@
 """`recontour demo`: a virtual patient goes through a real service over HTTP and is held against the truth."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,16 @@ class Steps:
     scores: tuple[Score, ...]
 
 
-def run_demo(out: Path, *, seed: int, clinic: str, fraction: int = 1, url: str | None = None, key: str = "") -> None:
+def run_demo(
+    out: Path,
+    *,
+    seed: int,
+    clinic: str,
+    fraction: int = 1,
+    url: str | None = None,
+    key: str = "",
+    service_arguments: Sequence[str] = (),
+) -> None:
     """Make a virtual patient, have a service recontour it, save, score, draw and print.
 
     Args:
@@ -52,6 +61,7 @@ def run_demo(out: Path, *, seed: int, clinic: str, fraction: int = 1, url: str |
         fraction: Which day.
         url: A service that runs; None starts one on loopback.
         key: API key of that service.
+        service_arguments: More arguments of `recontour serve` for the one that is started.
 
     Raises:
         ClientError: If the service refuses, or does not answer.
@@ -61,7 +71,7 @@ def run_demo(out: Path, *, seed: int, clinic: str, fraction: int = 1, url: str |
     case, folders = write_virtual_patient(out / "case", seed=seed, clinic=clinic, fraction=fraction)
     slices, rows, columns = case.daily.geometry.shape
     print(f"  two CTs of {slices} slices of {rows}x{columns}, made in {time.monotonic() - begun:.1f} s")
-    with _service(url) as address:
+    with _service(url, service_arguments) as address:
         answer = _send(address, folders, key=key)
     files = answer.save(out)
     steps = compare(case, folders, answer)
@@ -72,12 +82,12 @@ def run_demo(out: Path, *, seed: int, clinic: str, fraction: int = 1, url: str |
 
 
 @contextmanager
-def _service(url: str | None) -> Iterator[str]:
+def _service(url: str | None, arguments: Sequence[str]) -> Iterator[str]:
     if url is not None:
         yield url
         return
     print("starting the service on loopback (the first start compiles) ...", flush=True)
-    with local_service() as service:
+    with local_service(arguments) as service:
         print(f"  ready after {service.start_s:.1f} s at {service.url}", flush=True)
         yield service.url
 
@@ -159,22 +169,20 @@ def draw_case(path: Path, case: PhantomCase, steps: Steps) -> None:
 def print_scores(answer: Answer, steps: Steps) -> None:
     """Per ROI: volumes, Dice and mean surface distance step by step; then findings and times."""
     report = {roi["number"]: roi for roi in answer.report["rois"]}
+    print("\nvolumes, and Dice against the true contours of the day")
+    volumes = ("recommended", "plan cc", "true cc", "propagated cc", "segmented cc")
     rows = [
-        (
-            one.name,
-            report.get(one.number, {}).get("recommended_path"),
-            report.get(one.number, {}).get("planned_cc"),
-            one.true_cc,
-            *(one.dice[step] for step in STEPS),
-            *(one.mean_mm[step] for step in STEPS),
-        )
+        (one.name, *(report.get(one.number, {}).get(key) for key in ("recommended_path", "planned_cc")), one.true_cc,
+         *(report.get(one.number, {}).get(f"{path}_cc") for path in ("propagated", "segmented")),
+         *(one.dice[step] for step in STEPS))
         for one in steps.scores
-    ]
-    headers = ("ROI", "recommended", "plan cc", "today cc", *(f"Dice {s}" for s in STEPS), *(f"mm {s}" for s in STEPS))
-    print()
-    print(text_table(headers, rows, decimals=(0, 0, 1, 1, 3, 3, 3, 3)))
+    ]  # fmt: skip
+    print(text_table(("ROI", *volumes, *STEPS), rows, decimals=(0, 0, 1, 1, 1, 1, 3, 3, 3, 3)))
+    print("\nmean distance to the true surface, mm")
+    rows = [(one.name, *(one.mean_mm[step] for step in STEPS)) for one in steps.scores]
+    print(text_table(("ROI", *STEPS), rows, decimals=(0, 2, 2, 2, 2)))
     means = ", ".join(f"{step} {value:.3f}" for step in STEPS if (value := mean_over(steps.scores, step)) is not None)
-    print(f"\nmean Dice: {means}    (against the phantom's truth; mm is the mean surface distance)\n")
+    print(f"\nmean Dice: {means}\n")
     for line in remarks(answer.report):
         print(line)
     print()

@@ -100,6 +100,7 @@ def draw(
         Line2D([], [], color=kind.style.colour, linestyle=kind.style.line, linewidth=kind.style.width + 0.6,
                label=kind.style.label)
         for kind in outlines
+        if kind.patches
     ]  # fmt: skip
     figure.legend(
         handles=handles, loc="lower center", ncol=len(handles), frameon=False, labelcolor="white", fontsize=13,

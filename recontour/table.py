@@ -17,7 +17,7 @@ def text_table(headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, decima
     """
     cells = [list(row) for row in rows]
     body = [[_cell(cell, _digits(decimals, i)) for i, cell in enumerate(row)] for row in cells]
-    numeric = [any(isinstance(row[i], float) for row in cells) for i in range(len(headers))]
+    numeric = [not any(isinstance(row[i], str) for row in cells) for i in range(len(headers))]
     widths = [max([len(header), *(len(row[i]) for row in body)]) for i, header in enumerate(headers)]
     lines = [_line(headers, widths, numeric), "  ".join("-" * width for width in widths)]
     return "\n".join([*lines, *(_line(row, widths, numeric) for row in body)])

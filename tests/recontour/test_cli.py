@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from recontour.cli import main
+from service.settings import NO_MODEL
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +42,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_missing_service_is_one_line_and_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", *case(tmp_path), "--url", "http://127.0.0.1:1"]) == 3
-    assert "is a service running" in one_line(capsys)
+    assert "no service answered" in one_line(capsys)
 
 
 def test_a_folder_that_is_not_there_is_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +54,7 @@ def test_a_folder_that_is_not_there_is_one_line_and_two(tmp_path: Path, capsys: 
 def test_files_that_are_no_dicom_are_refused_offline_with_one_line_and_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", *case(tmp_path), "--model", ""]) == 1
+    assert main(["run", *case(tmp_path), "--model", NO_MODEL]) == 1
     assert "DICOM" in one_line(capsys)
     assert not (tmp_path / "out").exists()
 

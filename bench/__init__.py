@@ -1,0 +1,1 @@
+"""Measurements of what the service needs: time per stage, memory, steadiness. Run `make bench`."""

@@ -1,0 +1,50 @@
+"""A virtual patient with as many ROIs as a real plan has."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from imaging.geometry import VolumeGeometry
+from imaging.structures import Contour, Roi, StructureSet
+from phantom.case import CLINIC_A, PhantomCase, make_case
+from recontour.virtual_patient import CaseFolders, write_folders
+
+CORNERS = 150
+PLANES = 80
+"""Corners per contour and contours per added ROI: the load of the project's speed measurements."""
+
+
+def write_pelvis(
+    folder: Path,
+    *,
+    seed: int,
+    slices: int,
+    in_plane: int,
+    rois: int,
+    spacing_mm: tuple[float, float, float] | None = None,
+) -> tuple[PhantomCase, CaseFolders]:
+    """A case on disk whose plan has `rois` ROIs: the phantom's own, then ellipsoids in its soft tissue."""
+    case = make_case(seed, clinic=CLINIC_A, slices=slices, in_plane=in_plane, spacing_mm=spacing_mm)
+    plan = case.planning_structures
+    missing = max(rois - len(plan.rois), 0)
+    first = 1 + max(roi.number for roi in plan.rois)
+    rng = np.random.default_rng(seed)
+    added = tuple(ellipsoid(first + k, case.planning.geometry, rng=rng) for k in range(missing))
+    case = replace(case, planning_structures=StructureSet((*plan.rois, *added), label=plan.label))
+    return case, write_folders(case, folder)
+
+
+def ellipsoid(number: int, geometry: VolumeGeometry, *, rng: np.random.Generator) -> Roi:
+    """An ROI of `PLANES` slices, or of as many as there are, somewhere inside the body."""
+    z_mm = geometry.axis_mm("z")
+    planes = z_mm[max((len(z_mm) - PLANES) // 2, 1) : max((len(z_mm) + PLANES) // 2, 2)]
+    middle, half = planes.mean(), (planes[-1] - planes[0]) / 2 * 1.01
+    x, y = rng.uniform(-60, 60), rng.uniform(-40, 40)
+    radius = rng.uniform(10, 30)
+    turn = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
+    contours = []
+    for z in planes:
+        here = radius * np.sqrt(1 - ((z - middle) / half) ** 2)
+        contours.append(Contour(float(z), np.column_stack([x + here * np.cos(turn), y + here * np.sin(turn)])))
+    return Roi(number, f"Extra_{number:02d}", "ORGAN", (200, 200, 0), tuple(contours))
