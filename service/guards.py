@@ -24,6 +24,8 @@ RATE_GRACE_S = 15.0
 REQUEST_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 """A UUID or a trace id. Anything freer could carry a patient's number into the log."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+PROBES = ("/health", "/v2/health", "/metrics")
+"""Counted but not logged: they come every few seconds."""
 CLIENT_CLOSED = 499
 """Status in the log and the metrics where nobody was left to answer."""
 
@@ -101,7 +103,10 @@ class Envelope:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._telemetry.answered(route=route, method=method, status=status)
-            self._telemetry.log("request", request_id=request_id, route=route, method=method, status=status, **record)
+            if not route.startswith(PROBES):
+                self._telemetry.log(
+                    "request", request_id=request_id, route=route, method=method, status=status, **record
+                )
 
     def _headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
         return [

@@ -33,7 +33,7 @@ from imaging.timing import Stopwatch
 from service.core import Answer, PassCheck, ReadPlan, ServedModel
 from service.report import Kind, ModelReport, build_report
 from service.schemas import RequestOptions, read_options
-from service.settings import Settings
+from service.settings import NO_MODEL, Settings
 from service.uploads import OBJECT_FIELDS, Role, Upload, require_roles, unpack_upload
 
 DISTRIBUTION = "recontour"
@@ -61,7 +61,7 @@ class ClinicalCore:
         Raises:
             ModelError: With the first check that fails.
         """
-        if not self._settings.model:
+        if self._settings.model == NO_MODEL:
             return None
         folder = model_folder(self._settings.models_dir, self._settings.model)
         model = _step("model_hash", passed, lambda: self._load(folder))

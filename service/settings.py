@@ -45,6 +45,10 @@ class UploadLimits(BaseModel):
         return ReadLimits(**{bound.name: getattr(self, bound.name) for bound in fields(ReadLimits)})
 
 
+NO_MODEL = "none"
+"""`model` of a service that runs without any network."""
+
+
 class Settings(BaseSettings):
     """The service's settings. Unknown keywords are refused; `from_environment` also refuses unknown variables."""
 
@@ -68,8 +72,8 @@ class Settings(BaseSettings):
     model: Annotated[
         str,
         Field(
-            pattern=r"^([a-z0-9][a-z0-9-]*(/\d+\.\d+\.\d+)?)?$",
-            description="'name' (its highest version), 'name/version', or empty for the registration alone",
+            pattern=r"^[a-z0-9][a-z0-9-]*(/\d+\.\d+\.\d+)?$",
+            description="'name' (its highest version), 'name/version', or 'none' for the registration alone",
         ),
     ] = "prostate-ct"
     device: Annotated[Literal["auto", "cuda", "cpu"], Field(description="'cuda' is not ready without a GPU")] = "auto"

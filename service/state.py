@@ -13,7 +13,7 @@ from service.plans import PlanStore
 from service.problems import Refusal
 from service.queue import House
 from service.schemas import Check, Readiness
-from service.settings import Settings
+from service.settings import NO_MODEL, Settings
 from service.telemetry import Telemetry
 
 CHECKS = ("model_hash", "provider", "warm_up", "golden_case")
@@ -38,7 +38,7 @@ class ServiceState:
         self.plans: PlanStore[ReadPlan] = PlanStore(capacity=settings.plans_max, ttl_s=settings.plan_ttl_s)
         self.jobs = JobStore(capacity=settings.jobs_max, ttl_s=settings.job_ttl_s)
         self.served: ServedModel | None = None
-        self._checks = dict.fromkeys(CHECKS if settings.model else (), Check(passed=None))
+        self._checks = dict.fromkeys(() if settings.model == NO_MODEL else CHECKS, Check(passed=None))
         self._phase: Phase = "starting"
         self._bringing_up: asyncio.Task[None] | None = None
 
