@@ -182,6 +182,9 @@ def _bladder(
     wide, tall = float(np.clip(rng.normal(1.12, 0.08), 0.95, 1.3)), float(np.clip(rng.normal(0.92, 0.08), 0.75, 1.1))
     lean = float(rng.normal(0.35, 0.12))
     wobble = shapes.smooth_noise(rng, geometry, length_mm=38)
+    _, along_y, along_z = shapes.axes(geometry)
+    pubis = traits.scale[1] * (-32.0 - 0.9 * np.maximum(along_z - 6.0, 0.0)) - along_y
+    behind_pubis = np.broadcast_to(pubis, geometry.shape).astype(np.float32)
     unit = (traits.bladder_cc * 1000 / (4 / 3 * np.pi)) ** (1 / 3)
     for _ in range(5):
         half = (wide * unit, unit / (wide * tall), tall * unit)
@@ -192,6 +195,7 @@ def _bladder(
         gauge = np.sqrt((x / (half[0] * narrow)) ** 2 + (y / half[1]) ** 2 + (z / half[2]) ** 2)
         reach = np.sqrt(x**2 + y**2 + z**2)
         out = (reach * (1 - 1 / np.maximum(gauge, 0.03)) + 1.6 * wobble).astype(np.float32)
+        out = shapes.smooth_max(out, behind_pubis, 10.0)
         for gap, field in zip((0.8, 1.2, 1.5, 4.0), obstacles, strict=True):
             out = shapes.smooth_max(out, gap - field, 5.0)
         volume = float((out < 0).sum()) * geometry.voxel_cc
