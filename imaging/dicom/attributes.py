@@ -114,26 +114,6 @@ def needed_uid(dataset: Dataset, tag: int, name: str) -> str:
     return value
 
 
-def parse_decimals(value: bytes, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Decimal strings (PS3.5 6.2 DS) parted by backslashes, also longer than 16 characters; empty for blanks.
-
-    Raises:
-        ValueInvalid: If a part is not a finite decimal number.
-    """
-    if value.translate(None, _DECIMAL_BYTES):
-        raise ValueInvalid(f"{name} holds something that is not a finite decimal number; export the object anew")
-    value = value.strip(b" \0")
-    if not value:
-        return np.empty(0)
-    try:
-        numbers = np.fromstring(value.replace(b"\0", b" "), dtype=np.float64, sep="\\")
-    except (ValueError, DeprecationWarning):
-        numbers = np.empty(0)
-    if len(numbers) != value.count(b"\\") + 1 or not np.isfinite(numbers).all():
-        raise ValueInvalid(f"{name} holds something that is not a finite decimal number; export the object anew")
-    return numbers
-
-
 def decimals(dataset: Dataset, tag: int, name: str, *, count: int) -> tuple[float, ...]:
     """Exactly `count` finite decimal numbers; ValueInvalid where they are not there."""
     value = raw_value(dataset, tag)
@@ -175,7 +155,18 @@ def needed_unsigned(dataset: Dataset, tag: int, name: str) -> int:
 
 def whole(dataset: Dataset, tag: int, name: str) -> int | None:
     """An integer string, also written as '12.0'; None if absent or blank."""
-    value = raw_value(dataset, tag).strip(b" \0")
+    return whole_number(raw_value(dataset, tag), name)
+
+
+def whole_number(value: bytes, name: str) -> int | None:
+    """The bytes of an integer string as a number; None if blank.
+
+    Raises:
+        ValueInvalid: If it is no whole number of 32 bits.
+    """
+    value = value.strip(b" \0")
+    if value.isdigit() and len(value) < 10:
+        return int(value)
     if not value:
         return None
     try:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.dicom.contour_reading import StoredContour
+from imaging.dicom.contour_reading import StoredContours
 from imaging.errors import StructureReferenceMismatch, ValueInvalid
 from imaging.geometry import VolumeGeometry
 from imaging.structures import Contour
@@ -34,7 +34,7 @@ class Corrections:
 
 
 def place(
-    loops: Sequence[StoredContour], geometry: VolumeGeometry, image_uids: Sequence[str]
+    stored: StoredContours, geometry: VolumeGeometry, image_uids: Sequence[str]
 ) -> tuple[dict[int, tuple[Contour, ...]], Corrections]:
     """Put every loop on the plane that it lies in; returns contours per ROI number.
 
@@ -46,42 +46,78 @@ def place(
         ValueInvalid: If a loop is not axial.
         StructureReferenceMismatch: If a loop lies beyond the scan, or on another slice than the one it names.
     """
-    planes = {uid: index for index, uid in enumerate(image_uids)}
     found = Corrections()
+    if not stored.roi_numbers:
+        return {}, found
+    planes = {uid: index for index, uid in enumerate(image_uids)}
     placed: dict[int, list[tuple[int, float, Contour]]] = {}
-    z_planes = geometry.axis_mm("z")
-    lower, upper = _image_bounds(geometry)
-    outside_points = total_points = 0
-    for loop in loops:
-        if loop.image_uid:
-            found.unknown_image += loop.image_uid not in planes
-        else:
-            found.without_image += 1
-        xy = _distinct_corners(loop.points_mm[:, :2])
-        if len(xy) < 3 or _is_flat(xy):
+    z_planes = geometry.axis_mm("z").tolist()
+    measures = _measure(stored, geometry)
+    corners = np.ascontiguousarray(stored.points_mm[:, :2])
+    starts = stored.starts.tolist()
+    outside_points = 0
+    for index, (number, uid) in enumerate(zip(stored.roi_numbers, stored.image_uids, strict=True)):
+        named = planes.get(uid)
+        found.without_image += not uid
+        found.unknown_image += bool(uid) and named is None
+        loop = slice(starts[index], starts[index + 1])
+        xy = corners[loop]
+        if measures.repeats[index]:
+            xy = xy[measures.distinct[loop]]
+        if len(xy) < 3 or (measures.areas_mm2[index] < SMALLEST_AREA_MM2 and _is_flat(xy)):
             found.degenerate += 1
             continue
-        z_mm, plane = _plane_of(loop, geometry, planes)
-        off = z_mm - float(z_planes[plane])
+        z_mm, plane = _plane_of(measures.lowest_mm[index], measures.highest_mm[index], named, geometry)
+        off = z_mm - z_planes[plane]
         if abs(off) > ON_PLANE_MM:
             found.snapped += 1
             found.largest_snap_mm = max(found.largest_snap_mm, abs(off))
-        beyond = int(((xy < lower) | (xy > upper)).any(axis=1).sum())
-        outside_points, total_points = outside_points + beyond, total_points + len(xy)
-        if beyond:
-            found.outside[loop.roi_number] = found.outside.get(loop.roi_number, 0) + 1
-        contour = Contour(float(z_planes[plane]), xy)
-        placed.setdefault(loop.roi_number, []).append((plane, off, contour))
-    if 2 * outside_points > max(total_points, 1):
+        if measures.outside[index]:
+            outside_points += measures.outside[index]
+            found.outside[number] = found.outside.get(number, 0) + 1
+        placed.setdefault(number, []).append((plane, off, Contour(z_planes[plane], xy)))
+    if 2 * outside_points > len(corners):
         raise StructureReferenceMismatch(
-            f"{outside_points} of {total_points} contour points lie outside the planning CT; send the right CT"
+            f"{outside_points} of {len(corners)} contour points lie outside the planning CT; send the right CT"
         )
     return {number: _one_height_per_plane(entries, found) for number, entries in placed.items()}, found
 
 
-def _plane_of(loop: StoredContour, geometry: VolumeGeometry, planes: dict[str, int]) -> tuple[float, int]:
-    z = loop.points_mm[:, 2]
-    lowest, highest = float(z.min()), float(z.max())
+@dataclass(frozen=True)
+class _Measures:
+    """Per loop, as plain lists, which Python reads faster than arrays; `distinct` is per corner."""
+
+    lowest_mm: list[float]
+    highest_mm: list[float]
+    repeats: list[bool]
+    distinct: NDArray[np.bool_]
+    areas_mm2: list[float]
+    outside: list[int]
+
+
+def _measure(stored: StoredContours, geometry: VolumeGeometry) -> _Measures:
+    points, first = stored.points_mm, stored.starts[:-1]
+    before = np.arange(-1, len(points) - 1)
+    before[first] = stored.starts[1:] - 1
+    xy = points[:, :2]
+    repeats = (xy == xy[before]).all(axis=1)
+    # Relative to the loop's own first corner, so that a small loop far from the origin keeps its area.
+    x, y = (xy - np.repeat(xy[first], np.diff(stored.starts), axis=0)).T
+    doubled = np.add.reduceat(x[before] * y - x * y[before], first)
+    lower, upper = _image_bounds(geometry)
+    outside = ((xy < lower) | (xy > upper)).any(axis=1)
+    return _Measures(
+        np.minimum.reduceat(points[:, 2], first).tolist(),
+        np.maximum.reduceat(points[:, 2], first).tolist(),
+        np.logical_or.reduceat(repeats, first).tolist(),
+        ~repeats,
+        (0.5 * np.abs(doubled)).tolist(),
+        np.add.reduceat(outside.astype(np.int64), first).tolist(),
+    )
+
+
+def _plane_of(lowest: float, highest: float, named: int | None, geometry: VolumeGeometry) -> tuple[float, int]:
+    """Height of a loop and index of the nearest plane."""
     if highest - lowest > PLANAR_TOLERANCE_MM:
         raise ValueInvalid(
             f"a contour is not axial, its z varies by {highest - lowest:.2f} mm; contour on axial slices",
@@ -90,14 +126,12 @@ def _plane_of(loop: StoredContour, geometry: VolumeGeometry, planes: dict[str, i
     z_mm = 0.5 * (lowest + highest)
     position = (z_mm - geometry.origin_mm[2]) / geometry.spacing_mm[2]
     plane = min(max(round(position), 0), geometry.shape[0] - 1)
-    beyond = abs(position - plane)
-    if beyond > HALF_SLICE:
+    if abs(position - plane) > HALF_SLICE:
         raise StructureReferenceMismatch(
             f"a contour at z = {z_mm:.2f} mm lies beyond the planning CT, which reaches from "
             f"{geometry.origin_mm[2]:.2f} to {geometry.last_mm[2]:.2f} mm; send the whole CT that it was drawn on",
             position_mm=z_mm,
         )
-    named = planes.get(loop.image_uid)
     if named is not None and abs(position - named) > HALF_SLICE:
         raise StructureReferenceMismatch(
             f"a contour at z = {z_mm:.2f} mm names the slice at "
@@ -117,21 +151,11 @@ def _one_height_per_plane(entries: list[tuple[int, float, Contour]], found: Corr
     return tuple(kept)
 
 
-def _distinct_corners(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Without a corner that repeats the one before it, or the first at the end."""
-    keep = np.any(xy != np.roll(xy, 1, axis=0), axis=1)
-    return np.ascontiguousarray(xy if keep.all() else xy[keep])
-
-
 def _is_flat(xy: NDArray[np.float64]) -> bool:
-    """Whether the loop encloses nothing. One that crosses itself can without having a net area."""
-    x, y = (xy - xy[0]).T
-    area = abs(0.5 * float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
-    if area >= SMALLEST_AREA_MM2:
-        return False
+    """Whether a loop without net area encloses nothing; one that crosses itself does enclose something."""
     extent = np.ptp(xy, axis=0)
-    crossing = np.linalg.svd(xy - xy.mean(axis=0), compute_uv=False)[1] > SMALLEST_AREA_MM2
-    return not (crossing and extent.prod() > SMALLEST_AREA_MM2)
+    breadth = np.linalg.svd(xy - xy.mean(axis=0), compute_uv=False)[1]
+    return bool(breadth <= SMALLEST_AREA_MM2 or extent.prod() <= SMALLEST_AREA_MM2)
 
 
 def _image_bounds(geometry: VolumeGeometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

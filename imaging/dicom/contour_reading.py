@@ -1,43 +1,61 @@
 """Contours of an RTSTRUCT straight from their bytes. PS3.3 C.8.8.6."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 
 from imaging.arrays import Points
 from imaging.dicom import tags
-from imaging.dicom.attributes import items, parse_decimals, raw_value, uid, whole
+from imaging.dicom.attributes import items, raw_value, whole_number
+from imaging.dicom.contour_walk import walk
+from imaging.dicom.decimal_strings import parse_decimals
 from imaging.dicom.limits import ReadLimits
 from imaging.errors import TooLarge, ValueInvalid
 
 CLOSED_TYPES: Final = frozenset((b"CLOSED_PLANAR", b"CLOSEDPLANAR_XOR"))
 OPEN_TYPES: Final = frozenset((b"POINT", b"OPEN_PLANAR", b"OPEN_NONPLANAR"))
-
-
-@dataclass(frozen=True, eq=False)
-class StoredContour:
-    """One closed loop as it is stored.
-
-    Attributes:
-        roi_number: Referenced ROI Number.
-        image_uid: Referenced SOP Instance UID of its image, '' if it names none.
-        points_mm: (n, 3) corners, LPS.
-    """
-
-    roi_number: int
-    image_uid: str = field(repr=False)
-    points_mm: Points
+_PADDING: Final = b" \0"
 
 
 @dataclass(frozen=True, eq=False)
 class StoredContours:
-    """Every closed loop of an RTSTRUCT, and how many other contours each ROI has."""
+    """The closed loops of an RTSTRUCT in the order of the file.
 
-    loops: tuple[StoredContour, ...]
+    Attributes:
+        roi_numbers: Per loop, Referenced ROI Number.
+        image_uids: Per loop, the image that it names first, '' if none.
+        starts: (n + 1,) row of `points_mm` at which each loop starts, and their end.
+        points_mm: (m, 3) corners of all loops, LPS.
+        passed_over: Points and open contours per ROI number.
+        colours: ROI Display Color per ROI number, as stored.
+    """
+
+    roi_numbers: tuple[int, ...]
+    image_uids: tuple[str, ...] = field(repr=False)
+    starts: NDArray[np.int64]
+    points_mm: Points
     passed_over: dict[int, int]
+    colours: dict[int, bytes]
+
+
+@dataclass(frozen=True)
+class _RoiEntry:
+    number: bytes
+    colour: bytes
+
+
+@dataclass(frozen=True)
+class _ContourEntry:
+    roi: _RoiEntry
+    kind: bytes
+    count: bytes
+    data: bytes
+    image_uid: bytes
 
 
 def read_contours(dataset: Dataset, *, limits: ReadLimits) -> StoredContours:
@@ -47,62 +65,101 @@ def read_contours(dataset: Dataset, *, limits: ReadLimits) -> StoredContours:
         ValueInvalid: If a number is none, or their count is not what the contour says.
         TooLarge: If there are more contours or points than `limits` allow.
     """
-    entries: list[tuple[int, str, int]] = []
+    rois, contours = contour_entries(dataset)
+    numbers = {roi: _roi_number(roi.number) for roi in rois}
+    roi_numbers: list[int] = []
+    image_uids: list[str] = []
     encoded: list[bytes] = []
+    starts = [0]
     passed_over: dict[int, int] = {}
-    points = 0
-    for number, contour in contour_items(dataset):
-        kind = raw_value(contour, tags.CONTOUR_GEOMETRIC_TYPE).strip(b" \0").upper()
+    for contour in contours:
+        number = numbers[contour.roi]
+        kind = contour.kind.strip(_PADDING).upper()
         if kind not in CLOSED_TYPES:
             if kind not in OPEN_TYPES:
                 raise ValueInvalid("a contour has no known Contour Geometric Type; export the structure set anew")
             passed_over[number] = passed_over.get(number, 0) + 1
             continue
-        value = raw_value(contour, tags.CONTOUR_DATA).strip(b" \0")
-        count = _checked_count(contour, value)
-        points += count
-        if points > limits.contour_points or len(entries) >= limits.contours:
+        value = contour.data.strip(_PADDING)
+        count = _checked_count(contour.count, value)
+        if count:
+            roi_numbers.append(number)
+            image_uids.append(contour.image_uid.rstrip(_PADDING).decode("ascii", "replace"))
+            encoded.append(value)
+            starts.append(starts[-1] + count)
+        if starts[-1] > limits.contour_points or len(encoded) > limits.contours:
             raise TooLarge(
                 f"the structure set has more than {limits.contour_points} points or {limits.contours} contours; "
                 "simplify its contours",
                 points=limits.contour_points,
                 contours=limits.contours,
             )
-        if count:
-            entries.append((number, image_uid_of(contour), count))
-            encoded.append(value)
-    numbers = parse_decimals(b"\\".join(encoded), "Contour Data")
-    ends = np.cumsum([3 * count for _, _, count in entries]).tolist()
-    if len(numbers) != (ends[-1] if ends else 0):
-        raise ValueInvalid("Contour Data do not hold three numbers per point; export the structure set anew")
-    loops = [
-        StoredContour(number, image_uid, numbers[end - 3 * count : end].reshape(count, 3))
-        for (number, image_uid, count), end in zip(entries, ends, strict=True)
+    points = parse_decimals(b"\\".join(encoded), "Contour Data").reshape(-1, 3)
+    colours = {numbers[roi]: roi.colour for roi in rois}
+    return StoredContours(tuple(roi_numbers), tuple(image_uids), np.array(starts), points, passed_over, colours)
+
+
+def contour_entries(dataset: Dataset) -> tuple[Sequence[_RoiEntry], Sequence[_ContourEntry]]:
+    """The raw values of every item of ROI Contour Sequence and of every contour in it."""
+    element = dataset.get_item(tags.ROI_CONTOUR_SEQUENCE)
+    if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+        found = _walked(element)
+        if found is not None:
+            return found
+    rois: list[_RoiEntry] = []
+    contours: list[_ContourEntry] = []
+    for item in items(dataset, tags.ROI_CONTOUR_SEQUENCE):
+        rois.append(_RoiEntry(raw_value(item, tags.REFERENCED_ROI_NUMBER), raw_value(item, tags.ROI_DISPLAY_COLOR)))
+        contours.extend(_converted(rois[-1], item))
+    return rois, contours
+
+
+def _walked(element: RawDataElement) -> tuple[Sequence[_RoiEntry], Sequence[_ContourEntry]] | None:
+    value: bytes = element.value
+    found = walk(value, 0, len(value), implicit=element.is_implicit_VR, little=element.is_little_endian)
+    if found is None:
+        return None
+    rois = [
+        _RoiEntry(value[number : number + a], value[colour : colour + b])
+        for number, a, colour, b in found.rois.tolist()
     ]
-    return StoredContours(tuple(loops), passed_over)
-
-
-def contour_items(dataset: Dataset) -> Iterator[tuple[int, Dataset]]:
-    """Every item of Contour Sequence with the ROI number that it belongs to."""
-    for roi_contour in items(dataset, tags.ROI_CONTOUR_SEQUENCE):
-        number = whole(roi_contour, tags.REFERENCED_ROI_NUMBER, "Referenced ROI Number")
-        if number is None:
-            raise ValueInvalid("an item of ROI Contour Sequence names no ROI number; export the structure set anew")
-        for contour in items(roi_contour, tags.CONTOUR_SEQUENCE):
-            yield number, contour
-
-
-def _checked_count(contour: Dataset, value: bytes) -> int:
-    count = value.count(b"\\") + 1 if value else 0
-    stated = whole(contour, tags.NUMBER_OF_CONTOUR_POINTS, "Number of Contour Points")
-    if count % 3 or stated not in (None, count // 3):
-        raise ValueInvalid(
-            f"a contour says {stated} points and has {count} numbers; export the structure set anew", numbers=count
+    contours = [
+        _ContourEntry(
+            rois[roi],
+            value[kind : kind + a],
+            value[count : count + b],
+            value[data : data + c],
+            value[image : image + d],
         )
-    return count // 3
+        for roi, kind, a, count, b, data, c, image, d in found.contours.tolist()
+    ]
+    return rois, contours
 
 
-def image_uid_of(contour: Dataset) -> str:
-    """The image that a contour names first, '' if none."""
-    references = items(contour, tags.CONTOUR_IMAGE_SEQUENCE)
-    return uid(references[0], tags.REFERENCED_SOP_INSTANCE_UID, "Referenced SOP Instance UID") if references else ""
+def _converted(roi: _RoiEntry, item: Dataset) -> Iterator[_ContourEntry]:
+    for contour in items(item, tags.CONTOUR_SEQUENCE):
+        images = items(contour, tags.CONTOUR_IMAGE_SEQUENCE)
+        yield _ContourEntry(
+            roi,
+            raw_value(contour, tags.CONTOUR_GEOMETRIC_TYPE),
+            raw_value(contour, tags.NUMBER_OF_CONTOUR_POINTS),
+            raw_value(contour, tags.CONTOUR_DATA),
+            raw_value(images[0], tags.REFERENCED_SOP_INSTANCE_UID) if images else b"",
+        )
+
+
+def _roi_number(value: bytes) -> int:
+    number = whole_number(value, "Referenced ROI Number")
+    if number is None:
+        raise ValueInvalid("an item of ROI Contour Sequence names no ROI number; export the structure set anew")
+    return number
+
+
+def _checked_count(stated_value: bytes, data: bytes) -> int:
+    numbers = data.count(b"\\") + 1 if data else 0
+    stated = whole_number(stated_value, "Number of Contour Points")
+    if numbers % 3 or stated not in (None, numbers // 3):
+        raise ValueInvalid(
+            f"a contour says {stated} points and has {numbers} numbers; export the structure set anew", numbers=numbers
+        )
+    return numbers // 3

@@ -7,11 +7,13 @@ from io import BytesIO
 from typing import Final
 
 from pydicom import Dataset
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 
 from imaging.dicom import tags
 from imaging.dicom.attributes import text, typed_errors
+from imaging.dicom.contour_walk import ContourBytes, walk
 from imaging.dicom.limits import ReadLimits
 from imaging.errors import LossyPixelData, NotDicom, TooLarge, Truncated, UnsupportedObject, ValueInvalid
 
@@ -167,43 +169,77 @@ def _inflate(zipped: bytes, limit: int) -> bytes:
     return body
 
 
+class _Watch:
+    """Looks at every top-level attribute before its value is read, and stops before what is not to be converted."""
+
+    def __init__(
+        self, body: bytes, start: int, coding: tuple[bool, bool], limits: ReadLimits, header_bytes: int
+    ) -> None:
+        self.stream = BytesIO(body)
+        self.stream.seek(start)
+        self.body, self.start, self.coding = body, start, coding
+        self.elements, self.header_bytes = limits.elements, header_bytes
+        self.count, self.end = 0, start
+        self.pixels: tuple[int, int] | None = None
+        self.contours: tuple[int, ContourBytes] | None = None
+
+    def read(self) -> Dataset:
+        implicit, little = self.coding
+        dataset = read_dataset(self.stream, implicit, little, stop_when=self)
+        if self.contours is not None:
+            at, found = self.contours
+            value = self.body[at : found.end]
+            dataset[tags.ROI_CONTOUR_SEQUENCE] = RawDataElement(
+                BaseTag(tags.ROI_CONTOUR_SEQUENCE), None if implicit else "SQ", len(value), value, at, implicit, little
+            )
+            self.stream.seek(found.behind)
+            dataset.update(read_dataset(self.stream, implicit, little, stop_when=self))
+        return dataset
+
+    def __call__(self, tag: int, _vr: str | None, length: int) -> bool:
+        position = self.stream.tell()
+        if tag == tags.PIXEL_DATA:
+            self.pixels = position, length
+            return True
+        self.count += 1
+        self.end = position if length == _UNDEFINED else position + length
+        if self.end > len(self.body):
+            missing = self.end - len(self.body)
+            raise Truncated(f"an attribute ends {missing} bytes behind the end of the object; send it again")
+        if self.count > self.elements or self.end - self.start > self.header_bytes:
+            raise TooLarge(
+                f"a header has more than {self.elements} attributes or {self.header_bytes} bytes; "
+                "export the object anew",
+                elements=self.elements,
+                bytes=self.header_bytes,
+            )
+        if tag == tags.ROI_CONTOUR_SEQUENCE and length == _UNDEFINED and self.contours is None:
+            # Of undefined length pydicom would build every item at once; its bytes are all that the reader needs.
+            implicit, little = self.coding
+            found = walk(self.body, position, length, implicit=implicit, little=little)
+            if found is not None:
+                self.contours, self.end = (position, found), found.behind
+                return True
+        return False
+
+
 def _read_body(
     body: bytes, start: int, transfer_syntax: str, *, limits: ReadLimits, header_bytes: int
 ) -> tuple[Dataset, PixelBytes | None]:
-    stream = BytesIO(body)
-    stream.seek(start)
-    total, count, end, pixels_at = len(body), 0, start, -1
-    pixels_length = 0
-
-    def watch(tag: int, _vr: str | None, length: int) -> bool:
-        nonlocal count, end, pixels_at, pixels_length
-        position = stream.tell()
-        if tag == tags.PIXEL_DATA:
-            pixels_at, pixels_length = position, length
-            return True
-        count += 1
-        end = position if length == _UNDEFINED else position + length
-        if end > total:
-            raise Truncated(f"an attribute ends {end - total} bytes behind the end of the object; send it again")
-        if count > limits.elements or end - start > header_bytes:
-            raise TooLarge(
-                f"a header has more than {limits.elements} attributes or {header_bytes} bytes; export the object anew",
-                elements=limits.elements,
-                bytes=header_bytes,
-            )
-        return False
-
-    dataset = read_dataset(stream, transfer_syntax == IMPLICIT_LITTLE, transfer_syntax != EXPLICIT_BIG, stop_when=watch)
-    if pixels_at < 0:
-        if 0 < total - end < 8 and body[end:].strip(b"\0"):
+    coding = transfer_syntax == IMPLICIT_LITTLE, transfer_syntax != EXPLICIT_BIG
+    watch = _Watch(body, start, coding, limits, header_bytes)
+    dataset = watch.read()
+    if watch.pixels is None:
+        if 0 < len(body) - watch.end < 8 and body[watch.end :].strip(b"\0"):
             raise Truncated("an object ends in the middle of an attribute; send it again")
         return dataset, None
-    if pixels_length == _UNDEFINED:
-        return dataset, PixelBytes(memoryview(body)[pixels_at:], encapsulated=True)
-    if pixels_at + pixels_length > total:
-        missing = pixels_at + pixels_length - total
-        raise Truncated(f"the pixel data of an image lack {missing} of {pixels_length} bytes; send it again")
-    return dataset, PixelBytes(memoryview(body)[pixels_at : pixels_at + pixels_length], encapsulated=False)
+    at, length = watch.pixels
+    if length == _UNDEFINED:
+        return dataset, PixelBytes(memoryview(body)[at:], encapsulated=True)
+    missing = at + length - len(body)
+    if missing > 0:
+        raise Truncated(f"the pixel data of an image lack {missing} of {length} bytes; send it again")
+    return dataset, PixelBytes(memoryview(body)[at : at + length], encapsulated=False)
 
 
 def _check_nesting(dataset: Dataset, limit: int) -> None:

@@ -4,7 +4,7 @@ from pydicom import Dataset
 
 from imaging.dicom import tags
 from imaging.dicom.attributes import items, needed_uid
-from imaging.dicom.contour_reading import contour_items, image_uid_of
+from imaging.dicom.contour_reading import contour_entries
 
 
 def referenced_series(dataset: Dataset) -> frozenset[str]:
@@ -19,4 +19,5 @@ def referenced_series(dataset: Dataset) -> frozenset[str]:
 
 def referenced_images(dataset: Dataset) -> frozenset[str]:
     """SOP Instance UIDs that the contours name."""
-    return frozenset(image_uid_of(contour) for _, contour in contour_items(dataset)) - {""}
+    _, contours = contour_entries(dataset)
+    return frozenset(contour.image_uid.rstrip(b" \0").decode("ascii", "replace") for contour in contours) - {""}

@@ -9,8 +9,6 @@ from imaging.dicom import tags
 from imaging.dicom.attributes import (
     items,
     needed_uid,
-    parse_decimals,
-    raw_value,
     text,
     typed_errors,
     uid,
@@ -18,6 +16,7 @@ from imaging.dicom.attributes import (
 )
 from imaging.dicom.contour_placing import Corrections, place
 from imaging.dicom.contour_reading import StoredContours, read_contours
+from imaging.dicom.decimal_strings import parse_decimals
 from imaging.dicom.header import copyable_header
 from imaging.dicom.limits import ReadLimits
 from imaging.dicom.objects import CtSeries, PlannedStructures
@@ -63,8 +62,8 @@ def read_structure_set(obj: DicomObject, planning: CtSeries, *, limits: ReadLimi
         stored = read_contours(dataset, limits=limits)
         _check_known(stored, described)
         _check_images(dataset, stored, planning)
-        contours, found = place(stored.loops, planning.volume.geometry, planning.sop_instance_uids)
-        colours, observations = _colours(dataset), _observations(dataset)
+        contours, found = place(stored, planning.volume.geometry, planning.sop_instance_uids)
+        colours, observations = _colours(stored), _observations(dataset)
         rois = [
             Roi(
                 number=number,
@@ -116,7 +115,7 @@ def _described_rois(dataset: Dataset, planning: CtSeries, limits: ReadLimits) ->
 
 
 def _check_known(stored: StoredContours, described: dict[int, str]) -> None:
-    unknown = {loop.roi_number for loop in stored.loops} - described.keys()
+    unknown = set(stored.roi_numbers) - described.keys()
     if unknown:
         raise ValueInvalid(
             f"contours name ROI number {min(unknown)}, which the structure set does not describe; export it anew",
@@ -131,7 +130,7 @@ def _check_images(dataset: Dataset, stored: StoredContours, planning: CtSeries) 
         raise StructureReferenceMismatch(
             "the structure set names another series than the planning CT that was sent; send the CT it was drawn on"
         )
-    named = {loop.image_uid for loop in stored.loops} - {""}
+    named = set(stored.image_uids) - {""}
     known = named.intersection(planning.sop_instance_uids)
     if named and not known and not series:
         raise StructureReferenceMismatch(
@@ -140,16 +139,15 @@ def _check_images(dataset: Dataset, stored: StoredContours, planning: CtSeries) 
         )
 
 
-def _colours(dataset: Dataset) -> dict[int, tuple[int, int, int]]:
+def _colours(stored: StoredContours) -> dict[int, tuple[int, int, int]]:
     colours = {}
-    for item in items(dataset, tags.ROI_CONTOUR_SEQUENCE):
-        number = whole(item, tags.REFERENCED_ROI_NUMBER, "Referenced ROI Number")
+    for number, value in stored.colours.items():
         try:
-            values = parse_decimals(raw_value(item, tags.ROI_DISPLAY_COLOR), "ROI Display Color")
+            values = parse_decimals(value, "ROI Display Color")
         except ValueInvalid:
             continue
-        if number is not None and len(values) == 3:
-            red, green, blue = (int(value) for value in np.clip(values, 0, 255))
+        if len(values) == 3:
+            red, green, blue = (int(component) for component in np.clip(values, 0, 255))
             colours[number] = red, green, blue
     return colours
 

@@ -4,10 +4,12 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import DataElement, Dataset
 
-from imaging.dicom.attributes import parse_decimals
 from imaging.dicom.ct_series import read_ct_series
+from imaging.dicom.decimal_strings import parse_decimals
 from imaging.dicom.objects import CtSeries, PlannedStructures
 from imaging.dicom.parse import parse
 from imaging.dicom.structure_set_reader import read_structure_set
@@ -146,3 +148,41 @@ def test_label_digest_and_uid_are_those_of_the_file() -> None:
     assert read_set.structures.label == "PLAN"
     assert len(read_set.digest) == 64
     assert read_set.structures.sop_instance_uid == read_set.header.SOPInstanceUID
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-1e6, 1e6), st.sampled_from(("%.2f", "%.6f", "%.10g", "%r", "%.17g", "%e", "%+.3f"))),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_every_number_is_read_to_the_last_bit_as_python_reads_it(numbers: list[tuple[float, str]]) -> None:
+    parts = [style % number for number, style in numbers]
+    value = "\\".join(parts).encode()
+    assert parse_decimals(value, "numbers").tolist() == [float(part) for part in parts]
+
+
+def test_sequences_of_undefined_length_are_read_as_those_of_defined_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    def undefined(dataset: Dataset) -> None:
+        for element in dataset.iterall():
+            if element.VR == "SQ":
+                element.is_undefined_length = True
+                for item in element.value:
+                    item.is_undefined_length_sequence_item = True
+
+    for syntax in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"):
+        expected, found = read(syntax=syntax), read(edit=undefined, syntax=syntax)
+        with monkeypatch.context() as patch:
+            patch.setattr("imaging.dicom.parse.walk", lambda *_, **__: None)
+            patch.setattr("imaging.dicom.contour_reading.walk", lambda *_, **__: None)
+            by_pydicom = [read(syntax=syntax), read(edit=undefined, syntax=syntax)]
+        for other in (found, *by_pydicom):
+            assert [(roi.number, roi.name, roi.colour) for roi in other.structures.rois] == [
+                (roi.number, roi.name, roi.colour) for roi in expected.structures.rois
+            ]
+            for roi, same in zip(other.structures.rois, expected.structures.rois, strict=True):
+                assert [contour.z_mm for contour in roi.contours] == [contour.z_mm for contour in same.contours]
+                for contour, twin in zip(roi.contours, same.contours, strict=True):
+                    np.testing.assert_array_equal(contour.xy_mm, twin.xy_mm)
