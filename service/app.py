@@ -71,7 +71,7 @@ def _clinical_core(settings: Settings) -> Core:
     # Here and not above: the readers and numba take seconds to import, and a test with its own core needs neither.
     from service.pipeline import ClinicalCore  # noqa: PLC0415
 
-    return ClinicalCore(settings)
+    return ClinicalCore(settings, warm=True)
 
 
 def _extend_openapi(app: FastAPI) -> None:

@@ -17,9 +17,9 @@ from imaging.dicom.structure_set_reader import read_structure_set
 from imaging.dicom.structure_set_writer import write_structure_set
 from imaging.errors import (
     MissingObject,
-    ModelError,
     ModelNotFound,
     ProviderUnavailable,
+    RecontouringError,
     RoiAmbiguous,
     RoiUnmapped,
     SeriesRole,
@@ -35,6 +35,7 @@ from service.report import Kind, ModelReport, build_report
 from service.schemas import RequestOptions, read_options
 from service.settings import NO_MODEL, Settings
 from service.uploads import OBJECT_FIELDS, Role, Upload, require_roles, unpack_upload
+from service.warm_up import run_made_up_case
 
 DISTRIBUTION = "recontour"
 KINDS: tuple[Kind, ...] = ("RECOMMENDED", "PROPAGATED", "SEGMENTED")
@@ -45,8 +46,15 @@ T = TypeVar("T")
 class ClinicalCore:
     """The real thing: readers, core and writers of `imaging`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, warm: bool = False) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            settings: Model, device and limits are used.
+            warm: Whether `bring_up` also runs a made-up case; of use where many cases follow.
+        """
         self._settings = settings
+        self._warm = warm
         self._limits = settings.limits.for_reading()
         self._plausibility = (
             PlausibilityLimits()
@@ -56,17 +64,18 @@ class ClinicalCore:
         self._model: RecontouringModel | None = None
 
     def bring_up(self, passed: PassCheck) -> ServedModel | None:
-        """Hash, provider, warm-up, golden case, in this order.
+        """Hash, provider, warm-up, golden case, in this order; without a network the warm-up alone.
 
         Raises:
-            ModelError: With the first check that fails.
+            RecontouringError: With the first check that fails.
         """
         if self._settings.model == NO_MODEL:
+            _step("warm_up", passed, lambda: self._warm_up(None))
             return None
         folder = model_folder(self._settings.models_dir, self._settings.model)
         model = _step("model_hash", passed, lambda: self._load(folder))
         _step("provider", passed, lambda: _check_provider(model, self._settings.device))
-        _step("warm_up", passed, model.warm_up)
+        _step("warm_up", passed, lambda: self._warm_up(model))
         _step("golden_case", passed, model.self_test)
         self._model = model
         card = folder / "MODEL_CARD.md"
@@ -111,6 +120,12 @@ class ClinicalCore:
             return sort_roles(self._parse(opened, "unsorted"))
         planning, structures, daily = (self._parse(opened, role) for role in OBJECT_FIELDS)
         return check_roles(planning, structures, daily)
+
+    def _warm_up(self, model: RecontouringModel | None) -> None:
+        if model is not None:
+            model.warm_up()
+        if self._warm:
+            run_made_up_case(model)
 
     def _load(self, folder: Path) -> RecontouringModel:
         return load_model(
@@ -239,7 +254,7 @@ def _check_provider(model: RecontouringModel, device: str) -> None:
 def _step(name: str, passed: PassCheck, act: Callable[[], T]) -> T:
     try:
         result = act()
-    except ModelError as error:
+    except RecontouringError as error:
         # A missing accelerator is found while the model is being loaded, but it is not the hash that failed.
         passed("provider" if isinstance(error, ProviderUnavailable) else name, False, error.message)
         raise

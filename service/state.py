@@ -5,7 +5,7 @@ from typing import Literal
 
 from fastapi import Request
 
-from imaging.errors import ModelError, ProviderUnavailable
+from imaging.errors import ProviderUnavailable, RecontouringError
 from service.core import Core, ReadPlan, ServedModel
 from service.jobs import JobStore
 from service.latency import Latency
@@ -38,7 +38,7 @@ class ServiceState:
         self.plans: PlanStore[ReadPlan] = PlanStore(capacity=settings.plans_max, ttl_s=settings.plan_ttl_s)
         self.jobs = JobStore(capacity=settings.jobs_max, ttl_s=settings.job_ttl_s)
         self.served: ServedModel | None = None
-        self._checks = dict.fromkeys(() if settings.model == NO_MODEL else CHECKS, Check(passed=None))
+        self._checks = dict.fromkeys(("warm_up",) if settings.model == NO_MODEL else CHECKS, Check(passed=None))
         self._phase: Phase = "starting"
         self._bringing_up: asyncio.Task[None] | None = None
 
@@ -58,7 +58,7 @@ class ServiceState:
         self.telemetry.ready.set(0)
         try:
             served = await self.house.run_unplaced(lambda: self.core.bring_up(self._check))
-        except ModelError as error:
+        except RecontouringError as error:
             self.telemetry.log("not-ready", code=error.code)
             self._advance("failed")
             return
@@ -99,7 +99,7 @@ class ServiceState:
         if not isinstance(error, ProviderUnavailable) or self._phase != "ready":
             return False
         self._advance("failed")
-        self._checks = dict.fromkeys(CHECKS, Check(passed=None))
+        self._checks = dict.fromkeys(self._checks, Check(passed=None))
         return True
 
     def _check(self, name: str, passed: bool, detail: str) -> None:
