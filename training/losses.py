@@ -159,11 +159,11 @@ def joint_loss(outputs: tuple[LevelOutput, ...], patch: Patch, weights: LossWeig
 
 
 def _box_mean(volume: Tensor, window: int) -> Tensor:
-    """Mean over a cube of voxels inside the volume, one axis at a time."""
-    half = window // 2
+    """Mean over a cube of voxels inside the volume, one axis at a time; a short axis takes a shorter odd window."""
     for axis in range(3):
         kernel, padding = [1, 1, 1], [0, 0, 0]
-        kernel[axis], padding[axis] = window, half
+        kernel[axis] = min(window, (volume.shape[2 + axis] - 1) | 1)
+        padding[axis] = kernel[axis] // 2
         volume = F.avg_pool3d(volume, kernel, stride=1, padding=padding, count_include_pad=False)
     return volume
 
