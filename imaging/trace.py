@@ -23,6 +23,9 @@ TOLERANCE_MM = 0.1
 SMALLEST_LOOP_PIXELS = 0.25
 """Loops below a quarter of a pixel's area are noise of the interpolation: one whole voxel alone gives half a pixel."""
 
+THIN_PIXELS = 50.0
+"""Up to this area the half pixel that a traced loop loses on the corners of pixel stairs is more than 1 %."""
+
 LARGEST_SHIFT_PIXELS = 0.05
 """How far a line may be moved to hold its area; one voxel in a row of three by three needs 0.045."""
 
@@ -33,11 +36,11 @@ _NUDGE = 1e-4
 def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Contour, ...]:
     """Contours of one ROI in every plane that it touches.
 
-    The corners are thinned (Douglas-Peucker). The loops of a plane are then widened or narrowed by one distance, at
-    most `LARGEST_SHIFT_PIXELS`, so that they hold the area that the plane's values add up to: thinning takes area, and
-    the line cuts the corners of pixel stairs, which would cost a thin cord 5 % at 3 mm pixels. Loops below
-    `SMALLEST_LOOP_PIXELS` are dropped. At the border of the patch a loop closes halfway to the next voxel centre, as
-    the patch is 0 outside.
+    The corners are thinned (Douglas-Peucker); each loop is then widened by the hundredths of a millimetre that give it
+    its area back. Where a plane holds less than `THIN_PIXELS` its loops are moved by up to `LARGEST_SHIFT_PIXELS` more,
+    to hold the area that the plane's values add up to: the line cuts the corners of pixel stairs, which would cost a
+    thin cord 5 % at 3 mm pixels. Loops below `SMALLEST_LOOP_PIXELS` are dropped. At the border of the patch a loop
+    closes halfway to the next voxel centre, as the patch is 0 outside.
 
     Args:
         patch: The ROI. Values are read as they are; nothing is smoothed.
@@ -46,6 +49,9 @@ def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Conto
     Returns:
         Simple closed loops that do not cross, planes in ascending order; empty where nothing reaches 0.5.
     """
+    patch = _cropped(patch)
+    if not patch.inside.size:
+        return ()
     by_plane: dict[int, list[PointsXy]] = {}
     for plane, loop in _loops(patch):
         by_plane.setdefault(plane, []).append(loop)
@@ -57,13 +63,26 @@ def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Conto
     return tuple(Contour(z_mm, loop) for z_mm, loops in zip(heights, planes, strict=True) for loop in loops)
 
 
+def _cropped(patch: RoiPatch) -> RoiPatch:
+    """The part that can matter: what reaches the level, and the pixels around it."""
+    reached = patch.inside > LEVEL
+    box = []
+    for other in ((1, 2), (0, 2), (0, 1)):
+        along = np.flatnonzero(reached.any(axis=other))
+        around = 0 if other == (1, 2) else 2
+        box.append(slice(max(0, along[0] - around), along[-1] + 1 + around) if len(along) else slice(0, 0))
+    z, y, x = (int(first + part.start) for first, part in zip(patch.lower, box, strict=True))
+    return RoiPatch(patch.roi_number, (z, y, x), patch.inside[tuple(box)], patch.geometry)
+
+
 def _shifts_mm(planes: list[list[PointsXy]], order: list[int], patch: RoiPatch) -> list[float]:
     """Per plane, how far to move all lines outwards of the material."""
     sx, sy, _ = patch.geometry.spacing_mm
     sums = patch.inside.sum(axis=(1, 2), dtype=np.float64) * sx * sy
     missing = [sums[k - patch.lower[0]] - sum(map(_area, loops)) for k, loops in zip(order, planes, strict=True)]
     lengths = [sum(map(_length, loops)) for loops in planes]
-    largest = LARGEST_SHIFT_PIXELS * min(sx, sy)
+    thin = np.array([sums[k - patch.lower[0]] for k in order]) < THIN_PIXELS * sx * sy
+    largest = np.where(thin, LARGEST_SHIFT_PIXELS * min(sx, sy), 0.0)
     return np.clip(np.divide(missing, lengths), -largest, largest).tolist()
 
 
