@@ -73,6 +73,7 @@ class Optimisation(RecipePart):
     steps: Annotated[int, Field(ge=1, description="May be changed where a run goes on; its stages record it")]
     learning_rate: Annotated[float, Field(gt=0)]
     final_learning_rate: Annotated[float, Field(ge=0)]
+    beta2: Annotated[float, Field(gt=0, lt=1, description="Memory of RAdam's second moment")]
     warmup_steps: Annotated[int, Field(ge=0)]
     decay_steps: Annotated[int, Field(ge=0, description="At the end, from the learning rate down to the final one")]
     gradient_norm: Annotated[float, Field(gt=0, description="Larger gradients are scaled down to it")]

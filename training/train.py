@@ -87,7 +87,8 @@ def begin(recipe: Recipe, *, device: torch.device) -> RunState:
     torch.manual_seed(recipe.seed)
     network = CrossStitchNetwork(recipe.classes, widths=recipe.widths)
     network = network.to(device=device, memory_format=torch.channels_last_3d)
-    optimizer = torch.optim.RAdam(network.parameters(), lr=recipe.optimisation.learning_rate)
+    settings = recipe.optimisation
+    optimizer = torch.optim.RAdam(network.parameters(), lr=settings.learning_rate, betas=(0.9, settings.beta2))
     average = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     return RunState(recipe, network, optimizer, average, np.random.default_rng(recipe.seed))
 
