@@ -10,7 +10,7 @@ from imaging.errors import LossyPixelData, Truncated, ValueInvalid
 _ITEM = b"\xfe\xff\x00\xe0"
 _START_OF_SCAN = 0xDA
 _FRAME_MARKERS = frozenset((0xC3, 0xF7))  # lossless Huffman, JPEG-LS
-_LARGEST_RATIO = 2
+_LARGEST_RATIO = 1.25
 """Of compressed to native bytes; an RLE fragment beyond it would unpack to many times the image."""
 _ENCODING_OVERHEAD = 65536
 _SIZ, _COD, _START_OF_TILE = 0x51, 0x52, 0x90
@@ -24,7 +24,7 @@ def check_codestream(value: memoryview, layout: PixelFormat, transfer_syntax: st
         ValueInvalid: If the size differs, or there is no codestream.
         LossyPixelData: If the coding loses information although the transfer syntax says otherwise.
     """
-    bound = _LARGEST_RATIO * 2 * layout.rows * layout.columns + _ENCODING_OVERHEAD
+    bound = int(_LARGEST_RATIO * 2 * layout.rows * layout.columns) + _ENCODING_OVERHEAD
     if len(value) > bound:
         raise ValueInvalid(
             f"compressed pixel data of {len(value)} bytes are larger than {bound}; send the object again"

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,11 @@ from hypothesis import strategies as st
 
 from imaging.dicom.ct_geometry import slice_spacing
 from imaging.dicom.ct_series import read_ct_series
+from imaging.dicom.limits import ReadLimits
 from imaging.dicom.objects import CtSeries
 from imaging.dicom.parse import parse
+from imaging.dicom.roles import sort_roles
+from imaging.dicom.structure_set_reader import read_structure_set
 from imaging.errors import InputError, LossyPixelData, MissingSlices, ValueInvalid
 from tests.dicom_factory import ORIENTATIONS, SMALL, CtSpec, body_hu, ct_bytes, ct_datasets, to_bytes
 from tests.imaging.dicom import codestreams
@@ -182,3 +187,29 @@ def test_reading_twice_gives_the_same_series() -> None:
 def test_the_message_names_the_role() -> None:
     with pytest.raises(InputError, match="daily CT"):
         read_ct_series([], role="daily CT", limits=SMALL)
+
+
+def test_a_fragment_far_larger_than_its_image_is_refused_before_it_is_unpacked() -> None:
+    bomb = bytes(64) + b"\x81\x00" * 50_000  # each pair unpacks to 128 bytes
+    files = [to_bytes(dataset, "1.2.840.10008.1.2.5", bomb) for dataset in ct_datasets()]
+    with pytest.raises(ValueInvalid, match="larger than"):
+        read(files)
+
+
+def test_the_case_of_a_real_planning_ct_is_read() -> None:
+    root = Path(os.environ.get("RECONTOUR_SHARED", Path(__file__).resolve().parents[4] / "shared"))
+    folder = root / "data" / "cort-liver"
+    if not folder.is_dir():
+        pytest.skip("the real test case cort-liver is not on this machine")
+    limits = ReadLimits()
+    objects = [
+        parse(path.read_bytes(), limits=limits) for part in ("planning", "daily") for path in (folder / part).iterdir()
+    ]
+    planning_objects, structure_object, daily_objects = sort_roles(objects)
+    planning = read_ct_series(planning_objects, role="planning CT", limits=limits)
+    daily = read_ct_series(daily_objects, role="daily CT", limits=limits)
+    plan = read_structure_set(structure_object, planning, limits=limits)
+    assert planning.volume.geometry.shape == (168, 217, 217)
+    assert planning.volume.geometry.spacing_mm == pytest.approx((3.0, 3.0, 2.5))
+    assert len(plan.structures.rois) == 13
+    assert plan.notices == planning.notices == daily.notices == ()
