@@ -48,13 +48,11 @@ class RunState:
 
 def current_commit() -> str:
     """The commit of the working tree, with '+' where training/ differs from it, or 'unknown' outside git."""
-    root = Path(__file__).parent
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "."], cwd=root, capture_output=True, text=True)
+        commit, changed = (_git(*command) for command in (("rev-parse", "HEAD"), ("status", "--porcelain", ".")))
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return commit + ("+" if changed else "")
 
 
 def save_checkpoint(state: RunState, file: Path) -> None:
@@ -124,3 +122,8 @@ def update_average(average: dict[str, Tensor], network: nn.Module, decay: float)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             average[name].lerp_(parameter, 1 - decay)
+
+
+def _git(*command: str) -> str:
+    folder = Path(__file__).parent
+    return subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()

@@ -120,10 +120,8 @@ def recommended(manifest: ModelManifest, summaries: Iterable[Summary]) -> ModelM
     A path that returned nothing in some case loses to one that always returned something.
     """
     rank = {(s.organ, s.method): (s.missing, s.msd_mean_mm) for s in summaries}
-    paths: tuple[RecommendedPath, ...] = ("propagated", "segmented")
     organs = tuple(
-        organ.model_copy(update={"recommended": min(paths, key=lambda path, name=organ.name: rank[name, path])})
-        for organ in manifest.organs
+        organ.model_copy(update={"recommended": _better_path(organ.name, rank)}) for organ in manifest.organs
     )
     return manifest.model_copy(update={"organs": organs})
 
@@ -172,6 +170,10 @@ def _box_round(mask: MaskVoxels) -> tuple[slice, ...]:
         hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
         sides.append(slice(max(int(hit[0]) - 1, 0), int(hit[-1]) + 2))
     return tuple(sides)
+
+
+def _better_path(organ: str, rank: dict[tuple[str, str], tuple[int, float]]) -> RecommendedPath:
+    return "segmented" if rank[organ, "segmented"] < rank[organ, "propagated"] else "propagated"
 
 
 def _summary(organ: str, method: str, group: list[Score]) -> Summary:

@@ -198,7 +198,7 @@ def prepare(recipe: Recipe, splits: tuple[Split, ...], folder: Path) -> Iterator
         yield from names.values()
 
 
-def to_network(images: NDArray[np.int16], recipe: Recipe) -> FloatVoxels:
+def to_network(images: NDArray[np.number], recipe: Recipe) -> FloatVoxels:
     """HU as the network reads them."""
     window = recipe.hu_window
     return (np.clip(images, window.lower, window.upper) / np.float32(window.divisor)).astype(np.float32)

@@ -54,5 +54,6 @@ def cut(array: NDArray[T], lower: NDArray[np.int_], size: int, *, outside: int) 
         first, last = max(int(start), 0), min(int(start) + size, count)
         source.append(slice(first, max(last, first)))
         target.append(slice(first - int(start), max(last, first) - int(start)))
-    out[(..., *target)] = array[(..., *source)]
+    every = (slice(None),) * (array.ndim - 3)
+    out[(*every, *target)] = array[(*every, *source)]
     return out

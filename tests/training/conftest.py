@@ -1,58 +1,22 @@
-"""A cohort of two tiny pairs and a recipe for a network of three widths, so that every path runs in seconds."""
+"""Fixtures import late, because collecting must also work where torch is not installed."""
+# ruff: noqa: PLC0415
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="training needs the extra 'training'")
-
-from imaging.geometry import VolumeGeometry
-from imaging.transforms import AffineTransform
-from training.pairs import AlignedPair, write_pair
-from training.recipe import RECIPES, Recipe, read_recipe
-
-SHAPE = (52, 56, 60)
 
 
 @pytest.fixture(scope="session")
-def recipe() -> Recipe:
-    shipped = read_recipe(RECIPES / "prostate-ct.toml")
-    return shipped.model_copy(
-        update={
-            "widths": (2, 3, 4),
-            "sampling": shipped.sampling.model_copy(update={"patch_size": 48}),
-            "optimisation": shipped.optimisation.model_copy(
-                update={
-                    "steps": 4,
-                    "warmup_steps": 1,
-                    "decay_steps": 2,
-                    "precision": "float32",
-                    "recalibration_patches": 2,
-                }
-            ),
-        }
-    )
+def recipe():
+    from .tiny import tiny_recipe
+
+    return tiny_recipe()
 
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from .tiny import write_tiny_cohort
+
     folder = tmp_path_factory.mktemp("cohort")
-    (folder / "training").mkdir()
-    for number in range(2):
-        write_pair(tiny_pair(number), folder / "training", name=f"A-{number:05d}-1", targets=(3, 4), seed=number)
+    write_tiny_cohort(folder)
     return folder
-
-
-def tiny_pair(seed: int) -> AlignedPair:
-    """Noise with four boxes of organs; the planning boxes lie two voxels farther along x."""
-    rng = np.random.default_rng(seed)
-    images = rng.normal(0, 60, size=(2, *SHAPE)).astype(np.int16)
-    labels = np.zeros((2, *SHAPE), dtype=np.uint8)
-    for label in range(1, 5):
-        low = 16 + 4 * label
-        labels[0, 20:32, low : low + 4, 20:36] = label
-        labels[1, 20:32, low : low + 4, 22:38] = label
-    images[labels > 0] += 150
-    geometry = VolumeGeometry(SHAPE, (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
-    return AlignedPair(images, labels, geometry, AffineTransform.identity())

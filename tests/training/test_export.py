@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - nothing below the first lines can be imported without torch
 import json
 import warnings
 
@@ -20,7 +21,7 @@ from training.pairs import LabelledScan
 from training.recipe import RECIPES
 from training.train import train
 
-from .conftest import tiny_pair
+from .tiny import tiny_pair
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def exported(recipe, cohort, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patched, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patched.setattr(exporting, "read_cases", lambda folder: iter([case]))
+        patched.setattr(exporting, "read_cases", lambda _: iter([case]))
         patched.setattr(exporting, "aligned_pair", lambda **_: pair)
         patched.setattr(exporting, "write_onnx", keep)
         release = read_release(RECIPES / "prostate-ct.release.toml")

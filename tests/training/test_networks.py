@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - nothing below the first lines can be imported without torch
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'training'")

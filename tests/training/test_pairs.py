@@ -10,7 +10,7 @@ from imaging.volume import Volume
 from training.held_out import packed_organs
 from training.pairs import LabelledScan, cohort_hash, nearest_labels, read_pairs, to_network, write_pair
 
-from .conftest import tiny_pair
+from .tiny import tiny_pair
 
 
 def test_training_and_service_put_the_same_label_on_every_voxel():

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - nothing below the first lines can be imported without torch
 import math
 
 import pytest

@@ -1,3 +1,4 @@
+# ruff: noqa: E402 - nothing below the first lines can be imported without torch
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -45,7 +46,7 @@ def test_a_displacement_of_one_voxel_to_the_left_fetches_from_the_margin():
 
 
 def test_training_and_service_pull_along_the_same_vector():
-    """The field that the loss improves is the field that carries the contours: components, units and direction agree."""
+    """The field that the loss improves carries the contours: components, units and direction agree."""
     rng = np.random.default_rng(4)
     spacing, level = 2.0, LEVELS[0]
     dvf_voxels = rng.normal(0, 3, size=(1, 3, *OUTPUT["high"])).astype(np.float32)
