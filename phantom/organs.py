@@ -229,7 +229,7 @@ def _loops(
         fine = _curve(walk, 6) * scale
         radius = rng.uniform(8, 13.5)
         single = shapes.empty(geometry)
-        shapes.add_chain(single, geometry, points=fine, radii=np.full(len(fine), radius), blend_mm=1.0)
+        shapes.add_chain(single, geometry, points=fine, radii=np.full(len(fine), radius), blend_mm=1.0, margin_mm=8.0)
         single = np.maximum(single, 1.0 - out)
         out = np.minimum(out, single)
     for field in obstacles:

@@ -27,15 +27,27 @@ def empty(geometry: VolumeGeometry) -> FloatVoxels:
 
 
 @njit(cache=True)
-def _chain(out, second, origin, spacing, points, radii, lower, upper, blend):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _chain(out, second, origin, spacing, points, radii, lower, upper, blend, margin):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    near = np.empty(len(radii), dtype=np.int64)
     for k in range(lower[2], upper[2]):
         z = origin[2] + k * spacing[2]
         for j in range(lower[1], upper[1]):
             y = origin[1] + j * spacing[1]
+            count = 0
+            for s in range(len(radii) - 1):
+                reach = max(radii[s], radii[s + 1]) + margin
+                dy = max(min(points[s, 1], points[s + 1, 1]) - y, y - max(points[s, 1], points[s + 1, 1]))
+                dz = max(min(points[s, 2], points[s + 1, 2]) - z, z - max(points[s, 2], points[s + 1, 2]))
+                if dy < reach and dz < reach:
+                    near[count] = s
+                    count += 1
+            if count == 0:
+                continue
             for i in range(lower[0], upper[0]):
                 x = origin[0] + i * spacing[0]
                 best = 1e9
-                for s in range(len(radii) - 1):
+                for c in range(count):
+                    s = near[c]
                     ax, ay, az = points[s, 0], points[s, 1], points[s, 2]
                     bx, by, bz = points[s + 1, 0] - ax, points[s + 1, 1] - ay, points[s + 1, 2] - az
                     length = bx * bx + by * by + bz * bz + 1e-9
@@ -87,10 +99,12 @@ def _loft(out, second, origin, spacing, levels, sections, lower, upper, blend): 
                 out[k, j, i] = min(old, best) - h * h * blend * 0.25
 
 
-def _box(geometry: VolumeGeometry, low: Points, high: Points) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _box(
+    geometry: VolumeGeometry, low: Points, high: Points, margin: float = MARGIN_MM
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     shape = np.array(geometry.shape[::-1])
-    lower = np.floor((low - MARGIN_MM - np.array(geometry.origin_mm)) / np.array(geometry.spacing_mm)).astype(np.int64)
-    upper = np.ceil((high + MARGIN_MM - np.array(geometry.origin_mm)) / np.array(geometry.spacing_mm)).astype(np.int64)
+    lower = np.floor((low - margin - np.array(geometry.origin_mm)) / np.array(geometry.spacing_mm)).astype(np.int64)
+    upper = np.ceil((high + margin - np.array(geometry.origin_mm)) / np.array(geometry.spacing_mm)).astype(np.int64)
     return np.clip(lower, 0, shape), np.clip(upper + 1, 0, shape)
 
 
@@ -105,6 +119,7 @@ def add_chain(
     radii: Sequence[float] | NDArray[np.float64],
     second: FloatVoxels | None = None,
     blend_mm: float = 4.0,
+    margin_mm: float = MARGIN_MM,
 ) -> None:
     """Unite `out`, in place, with a string of tapering rods.
 
@@ -115,14 +130,15 @@ def add_chain(
         radii: (n,) radius at each point.
         second: Field of the second-nearest shape so far, kept up to date where given.
         blend_mm: Over which difference of distances the union is rounded.
+        margin_mm: How far from the surface distances are right; further away they may be too large.
     """
     skeleton = np.asarray(points, dtype=np.float64)
     thickness = np.asarray(radii, dtype=np.float64)
     widest = thickness.max()
-    lower, upper = _box(geometry, skeleton.min(0) - widest, skeleton.max(0) + widest)
+    lower, upper = _box(geometry, skeleton.min(0) - widest, skeleton.max(0) + widest, margin_mm)
     origin, spacing = np.array(geometry.origin_mm), np.array(geometry.spacing_mm)
     other = _NOTHING if second is None else second
-    _chain(out, other, origin, spacing, skeleton, thickness, lower, upper, blend_mm)
+    _chain(out, other, origin, spacing, skeleton, thickness, lower, upper, blend_mm, margin_mm)
 
 
 def add_loft(
