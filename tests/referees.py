@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
+import SimpleITK as sitk
 
 DCMRTSTRUCT_PYTHON = os.environ.get("RECONTOUR_DCMRTSTRUCT2NII_PYTHON", "")
 """Python of an environment that has dcmrtstruct2nii; it needs pydicom < 3 and so cannot share ours."""
