@@ -19,6 +19,10 @@ CLUTTER = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
 """File names that exports and file managers add; DICOMDIR only repeats what the files say."""
 
 
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, IndexError)
+"""What `zipfile` raises on damaged archives; the last two were found by mutating good ones."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Entry:
     """One file of a zip."""
@@ -55,7 +59,7 @@ def unpack(archive: bytes, *, limits: UploadLimits) -> Iterator[Entry]:
                 if is_zip(content):
                     raise Refusal("archive-invalid", "the zip holds another zip; send the files themselves.")
                 yield Entry(entry.filename, content)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, UnicodeDecodeError):
+    except DAMAGE:
         # Their texts quote file names, which may hold a patient's name.
         raise Refusal("archive-invalid", "the zip is damaged or uses an unknown method; create it again.") from None
 

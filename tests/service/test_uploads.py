@@ -1,6 +1,7 @@
 """Bodies: what is broken, too large, too slow or hostile is refused with the right status, without a trace."""
 
 import asyncio
+import contextlib
 import struct
 import tempfile
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imaging.errors import TooLarge
 from service.problems import Refusal
@@ -174,6 +177,33 @@ def test_an_encrypted_zip_is_refused():
     with pytest.raises(Refusal) as caught:
         unpacked(bytes(archive))
     assert caught.value.code == "archive-invalid"
+
+
+MUTATIONS = st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=4)), min_size=1, max_size=6)
+
+
+def mutated(good: bytes, mutations: list[tuple[int, bytes]]) -> bytes:
+    damaged = bytearray(good)
+    for at, replacement in mutations:
+        start = at % (len(damaged) + 1)
+        damaged[start : start + max(1, len(replacement))] = replacement
+    return bytes(damaged)
+
+
+@given(mutations=MUTATIONS, method=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_zip_is_read_or_refused_but_never_a_fault(mutations: list[tuple[int, bytes]], method: int):
+    good = zip_of({"a/1.dcm": b"x" * 300, "b": bytes(range(256))}, method=method)
+    with contextlib.suppress(Refusal, TooLarge):
+        unpacked(b"PK\x03\x04" + mutated(good, mutations)[4:])
+
+
+@given(mutations=MUTATIONS, kind=st.sampled_from([FORM, "multipart/related; boundary=b"]))
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_body_is_read_or_refused_but_never_a_fault(mutations: list[tuple[int, bytes]], kind: str):
+    body = mutated(part("daily_ct", b"DATA") + part("options", b"{}") + part("plan_id", b"a") + b"--b--", mutations)
+    with contextlib.suppress(Refusal, TooLarge):
+        received(body[:50], body[50:], content_type=kind)
 
 
 def test_a_declared_body_beyond_the_limit_is_refused_before_it_is_read():
