@@ -11,6 +11,7 @@ fail() { echo "image-test: $*" >&2; tail -n 40 "$work/service.log" >&2 2>/dev/nu
 ip link set lo up
 mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
+mount --bind -o ro /sys "$root/sys"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for device in null zero random urandom; do
   touch "$root/dev/$device"
@@ -48,10 +49,10 @@ echo "ready after $((SECONDS - started)) s"
 
 export NO_PROXY=127.0.0.1
 "$bin/recontour" phantom --out "$work/case" --seed 1
-if RECONTOUR_API_KEY=wrong "$bin/recontour" send "$work/case/planning" "$work/case/structures" "$work/case/daily" \
+if RECONTOUR_API_KEY=wrong "$bin/recontour" send "$work/case/planning" "$work/case/planning/RS.dcm" "$work/case/daily" \
   --url "$url" --out "$work/nothing" >"$work/refused.log" 2>&1; then fail "a case was answered to a wrong key"; fi
 grep -q 401 "$work/refused.log" || fail "a wrong key was not answered with 401: $(cat "$work/refused.log")"
-RECONTOUR_API_KEY="$key" "$bin/recontour" send "$work/case/planning" "$work/case/structures" "$work/case/daily" \
+RECONTOUR_API_KEY="$key" "$bin/recontour" send "$work/case/planning" "$work/case/planning/RS.dcm" "$work/case/daily" \
   --url "$url" --out "$work/answer"
 
 "$bin/python" - "$work" "$url" <<'PYTHON'
@@ -65,7 +66,7 @@ import pydicom
 
 work, url = Path(sys.argv[1]), sys.argv[2]
 daily = {str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in (work / "case/daily").iterdir()}
-plan = pydicom.dcmread(next((work / "case/structures").iterdir()))
+plan = pydicom.dcmread(work / "case/planning/RS.dcm")
 names = {str(roi.ROIName) for roi in plan.StructureSetROISequence}
 structure_sets = [pydicom.dcmread(file) for file in sorted((work / "answer").glob("*.dcm"))]
 assert len(structure_sets) >= 2, "fewer than two structure sets came back"

@@ -1,6 +1,10 @@
 """ONNX Runtime: CUDA on a GPU node, its CPU provider as the portable fallback."""
 
+import os
 from pathlib import Path
+
+# On loading, the runtime would report its use to its maker; a hospital's node reports to nobody.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 

@@ -1,5 +1,6 @@
 """Who may know whom: the house of docs/decisions/0001, checked on the source and in a running interpreter."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -67,6 +68,21 @@ def test_every_file_of_the_core_is_held_to_the_contract_on_dicom() -> None:
 )
 def test_importing_a_package_loads_nothing_that_it_must_not_know(packages: str, unwanted: str) -> None:
     assert loaded(packages, unwanted) == []
+
+
+def test_the_runtime_of_the_network_reports_to_nobody() -> None:
+    """ONNX Runtime sends usage data to its maker unless this variable is set before it is loaded."""
+    run = subprocess.run(
+        [sys.executable, "-c", "import imaging.backends.onnx_runtime, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert run.stdout.strip() == "1"
+    assert "ORT_DISABLE_TELEMETRY=1" in (ROOT / "Dockerfile").read_text()
 
 
 def test_the_probe_itself_sees_what_is_loaded() -> None:
