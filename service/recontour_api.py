@@ -1,7 +1,6 @@
 """POST /recontour: a case comes in, structure sets go out."""
 
 import asyncio
-import time
 from functools import partial
 from typing import Annotated
 
@@ -14,7 +13,6 @@ from service.answers import choose_form, render
 from service.auth import require_key
 from service.core import Answer, ReadPlan
 from service.jobs import Job
-from service.latency import TOTAL
 from service.problems import problem_of
 from service.schemas import read_options
 from service.state import ServiceState, state_of
@@ -41,7 +39,6 @@ async def post_recontour(
     The answer is for review: unapproved contours that a physician must check.
     """
     state = state_of(request)
-    begun = time.perf_counter()
     form = choose_form(accept)
     wants_job = "respond-async" in [preference.strip().lower() for preference in prefer.split(",")]
     state.require_ready()
@@ -59,7 +56,6 @@ async def post_recontour(
         act = partial(state.core.recontour, upload, plan, visit.stopwatch)
         del upload
         answer = await visit.work(act, client_gone=until_client_gone(request))
-        visit.stopwatch.seconds[TOTAL] = time.perf_counter() - begun
     _remember(state, answer, visit.stopwatch)
     return answer_response(answer, form, request, visit.stopwatch)
 
