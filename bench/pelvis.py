@@ -35,6 +35,11 @@ def write_pelvis(
     return case, write_folders(case, folder)
 
 
+def write_small(folder: Path, *, seed: int, rois: int) -> tuple[PhantomCase, CaseFolders]:
+    """The same patient on 40 coarse slices, for many requests in a row."""
+    return write_pelvis(folder, seed=seed, slices=40, in_plane=128, rois=rois, spacing_mm=(3.6, 3.6, 5.0))
+
+
 def ellipsoid(number: int, geometry: VolumeGeometry, *, rng: np.random.Generator) -> Roi:
     """An ROI of `PLANES` slices, or of as many as there are, somewhere inside the body."""
     z_mm = geometry.axis_mm("z")

@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.network import NetworkTimes, measure_apart
-from bench.pelvis import write_pelvis
+from bench.pelvis import write_pelvis, write_small
 from bench.requests import Request, median_stages, send_case, status_mib
 from bench.soak import SoakResult, judge
 from imaging.manifest import ModelManifest
-from imaging.model import load_manifest
+from imaging.model import CpuBackend, load_manifest
 from imaging.preprocessing import network_region
 from phantom.case import PhantomCase
 from recontour.client import Client
@@ -39,7 +39,6 @@ from service.settings import NO_MODEL
 NETWORK, REFINEMENT = "network", "refinement"
 LIMITS_S = {"all but network and refinement": 1.2, REFINEMENT: 1.5}
 LIMIT_MIB = 4096.0
-SMALL = {"slices": 40, "in_plane": 128, "spacing_mm": (3.6, 3.6, 5.0)}
 LIBRARIES = ("numpy", "SimpleITK", "pydicom", "highdicom", "numba", "onnxruntime", "openvino")
 
 
@@ -75,7 +74,7 @@ def main() -> None:
         if folder is not None and options.network_repeats:
             result.network = _measure_network(case, folder, options.network_repeats)
         if options.soak:
-            _, small = write_pelvis(Path(scratch) / "small", seed=options.seed, rois=options.rois, **SMALL)
+            _, small = write_small(Path(scratch) / "small", seed=options.seed, rois=options.rois)
             result.soak, result.soak_peak_mib = _soak(small, service_arguments, options.soak)
     text = report(result)
     print(text)
@@ -129,9 +128,10 @@ def _measure_network(case: PhantomCase, folder: Path, repeats: int) -> list[Netw
     """Both runtimes in turn, each twice, so that a noisy minute does not decide between them."""
     size = region_size(case, load_manifest(folder))
     found: list[NetworkTimes] = []
-    for backend in ("openvino", "onnxruntime", "openvino", "onnxruntime"):
+    backends: tuple[CpuBackend, ...] = ("openvino", "onnxruntime")
+    for backend in backends * 2:
         _tell(f"network on {backend}")
-        found.append(measure_apart(folder, backend, size=size, repeats=repeats))  # type: ignore[arg-type]
+        found.append(measure_apart(folder, backend, size=size, repeats=repeats))
     return found
 
 

@@ -62,7 +62,7 @@ class Refused(ClientError):
     """
 
     def __init__(self, *, status: int, code: str, detail: str, advice: str, request_id: str) -> None:
-        super().__init__(f"{status} {code}: {detail}{' ' + advice if advice else ''}")
+        super().__init__(f"{status} {code}: {detail.rstrip('.')}.{' ' + advice if advice else ''}")
         self.status = status
         self.code = code
         self.detail = detail

@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 @contextmanager
 def upload_bar() -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that takes the bytes just sent and the bytes in all; the bar goes to standard error."""
-    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, desc="sending", leave=False) as bar:
+    """Yields a function that takes the bytes just sent and the bytes in all; shown on a terminal only."""
+    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, desc="sending", leave=False, disable=None) as bar:
 
         def show(sent: int, total: int) -> None:
             bar.total = total

@@ -49,12 +49,18 @@ def write_virtual_patient(out: Path, *, seed: int, clinic: str, fraction: int = 
 
 
 def write_folders(case: PhantomCase, out: Path) -> CaseFolders:
-    """Write a virtual patient, in the place of an earlier one."""
+    """Write a virtual patient, in the place of an earlier one.
+
+    Raises:
+        ValueError: If a folder holds anything else.
+    """
     folders = CaseFolders(out)
     for folder in (folders.planning, folders.daily):
         # A longer series of an earlier patient must not lend its last slices to this one.
         for old in folder.glob("CT_*.dcm"):
             old.unlink()
+        if any(file != folders.structures for file in folder.glob("*")):
+            raise ValueError("the folder for the case holds other files; choose an empty one")
     write_case(case, out)
     folders.truth.parent.mkdir(parents=True, exist_ok=True)
     identity = identity_of(case.seed, case.clinic.name, case.fraction)

@@ -238,6 +238,18 @@ def test_paths_that_disagree_are_found_with_the_numbers_of_shifted_cubes() -> No
     assert {apart[f"paths-{check}"].verdict for check in ("dice", "surface-distance", "hausdorff-95")} == {Verdict.FAIL}
 
 
+def test_fine_voxels_give_the_distances_of_coarse_ones_within_half_a_voxel() -> None:
+    fine = VolumeGeometry((40, 120, 160), (-80.0, -60.0, 0.0), (0.9, 0.9, 2.0))
+    one = patch((10, 40, 60), (12, 30, 30), grid=fine)
+    other = patch((10, 40, 70), (12, 30, 30), grid=fine)
+    found = assess(
+        {1: measure(one)}, {1: one}, segmented={1: other}, names={}, daily=fine, affine=AffineTransform.identity()
+    )
+    values = {finding.check: finding.value for finding in found}
+    # The flat faces across the shift lie ten columns of 0.9 mm apart.
+    assert values["paths-hausdorff-95"] == pytest.approx(9, abs=0.9)
+
+
 def test_folding_is_reported_inside_the_organ_and_ignored_outside() -> None:
     organ = patch((10, 20, 30), (10, 10, 10))
     determinants = np.ones(GRID.shape)

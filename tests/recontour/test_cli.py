@@ -48,7 +48,7 @@ def test_a_missing_service_is_one_line_and_three(tmp_path: Path, capsys: pytest.
 def test_a_folder_that_is_not_there_is_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = str(tmp_path / "nowhere")
     assert main(["send", missing, missing, missing, "--out", str(tmp_path / "out")]) == 2
-    assert "missing or empty" in one_line(capsys)
+    assert "planning_ct: the folder or file is missing" in one_line(capsys)
 
 
 def test_files_that_are_no_dicom_are_refused_offline_with_one_line_and_one(

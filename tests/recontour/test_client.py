@@ -152,7 +152,7 @@ def test_a_problem_becomes_an_error_with_its_code_and_advice() -> None:
     with client(handler) as service, pytest.raises(Refused) as caught:
         service.recontour(planning=[b"a"], structures=[b"b"], daily=[b"c"])
     assert (caught.value.status, caught.value.code, caught.value.request_id) == (422, "missing-slices", "abc")
-    assert str(caught.value) == "422 missing-slices: a gap of 6 mm Send every slice."
+    assert str(caught.value) == "422 missing-slices: a gap of 6 mm. Send every slice."
 
 
 def test_an_error_of_a_proxy_that_knows_no_problems_is_still_understood() -> None:
