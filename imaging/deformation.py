@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
-from imaging.displacement import jacobian_determinant, tapered, to_daily, vectors_on
+from imaging.displacement import jacobian_determinant, taper_weight, tapered, to_daily, vectors_on
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
+from imaging.refinement import described_at
 from imaging.refinement import refine as pull_together
-from imaging.resampling import coarsen, resample, resample_deformed
-from imaging.similarity import Descriptors, describe, local_distance
+from imaging.resampling import coarsen, resample_deformed
+from imaging.similarity import describe, local_distance
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import Volume
 
 GRID_MM = 4.0
-ROI_MARGIN_MM = 30.0
+ROI_MARGIN_MM = 20.0
 """Room around the planned ROIs that the refinement sees, because what lies beside an organ moves it."""
 JUDGED_OVER_MM = 8.0
 """Standard deviation of the neighbourhood over which the steps are compared."""
@@ -106,7 +107,9 @@ def choose_deformation(
             step[weight > 0.5] = 1
     if refine == "auto":
         pulled = pull_together(fixed=fixed, moving=moving, affine=affine, grid=grid, start=total)
-        correction, weight = _accepted_correction(pulled.vectors - total, total, judge, distance, findings)
+        correction, weight = _accepted_correction(
+            (pulled.vectors - total) * _border(grid, daily.geometry), total, judge, distance, findings
+        )
         if correction is not None:
             fields.append(DisplacementField(correction, grid))
             step[weight > 0.5] = 2
@@ -122,7 +125,7 @@ def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affi
         hull_lower, hull_upper = there.min(axis=0) - ROI_MARGIN_MM, there.max(axis=0) + ROI_MARGIN_MM
         if np.all(np.maximum(lower, hull_lower) + GRID_MM < np.minimum(upper, hull_upper)):
             lower, upper = np.maximum(lower, hull_lower), np.minimum(upper, hull_upper)
-    x, y, z = (int(n) for n in np.floor((upper - lower) / GRID_MM) + 1)
+    x, y, z = (int(n) for n in np.ceil((upper - lower) / GRID_MM) + 1)
     x0, y0, z0 = (float(v) for v in lower)
     return VolumeGeometry((z, y, x), (x0, y0, z0), (GRID_MM,) * 3)
 
@@ -134,12 +137,23 @@ def _corners(group: PackedMasks) -> NDArray[np.float64]:
     return group.geometry.to_lps(corners.astype(np.float64))
 
 
+def _border(grid: VolumeGeometry, daily: VolumeGeometry) -> FloatVoxels:
+    """Weight (z, y, x) that falls to zero where the grid ends inside the daily scan, and not where the scan ends."""
+    reach = int(np.ceil(TAPER_MM / GRID_MM)) + 1
+    lower = [reach * (first <= edge + GRID_MM) for first, edge in zip(grid.origin_mm, daily.origin_mm, strict=True)]
+    upper = [reach * (last >= edge - GRID_MM) for last, edge in zip(grid.last_mm, daily.last_mm, strict=True)]
+    z, y, x = grid.shape
+    wider = grid.cropped((-lower[2], -lower[1], -lower[0]), (z + upper[2], y + upper[1], x + upper[0]))
+    weight = taper_weight(wider, TAPER_MM)
+    return weight[lower[2] : lower[2] + z, lower[1] : lower[1] + y, lower[0] : lower[0] + x]
+
+
 class _Judge:
     """Local distance of the fixed image and the moving image under a field."""
 
     def __init__(self, fixed: Volume, moving: Volume, affine: AffineTransform, grid: VolumeGeometry) -> None:
         self.grid, self.moving, self.affine = grid, moving, affine
-        self.described: Descriptors = describe(resample(fixed, grid))
+        self.described = described_at(fixed, grid)
 
     def distance(self, vectors: DvfVoxels) -> FloatVoxels:
         """Mean share of unequal bits around each voxel of the grid."""
@@ -233,7 +247,7 @@ def _state(findings: list[Finding], step: str, weight: FloatVoxels, where: MaskV
             Finding(
                 "folding-removed",
                 Verdict.REVIEW if folded > 0.01 else Verdict.PASS,
-                f"The {step} folded space in {100 * folded:.2f} % of its voxels; there it was weakened until it did not.",
+                f"The {step} folded {100 * folded:.2f} % of its voxels; it was weakened there until it did not.",
                 100 * folded,
                 1.0,
                 "%",

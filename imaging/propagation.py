@@ -167,7 +167,7 @@ def _coarse_boxes(shift, to_index, linear, planned, slack, found):  # type: igno
 
 
 @numba.njit(cache=True, parallel=True)
-def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917
     depth, height, width = bits.shape
     one, zero = np.uint64(1), np.uint64(0)
     for plane in numba.prange(shift.shape[1]):
