@@ -49,7 +49,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=180s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=5s --start-period=300s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
 # All addresses are not loopback, so the service refuses to start without a key: RECONTOUR_API_KEY_SHA256 is the hash of
 # what clients send. Behind a proxy that authenticates, add --insecure to the command.

@@ -27,22 +27,20 @@ mapfile -t command < <(jq -r '(.Entrypoint + .Cmd)[]' "$work/config.json")
 mapfile -t probe < <(jq -r '.Healthcheck.Test[1:][]' "$work/config.json")
 
 # As a container runtime with cap_drop ALL and no-new-privileges would run it.
-as_user() {
-  chroot "$root" setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
-    env -i "${environment[@]}" "$@"
-}
+as_user=(chroot "$root" setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --bounding-set=-all
+  --inh-caps=-all env -i "${environment[@]}")
 
-if as_user touch /opt/recontour/x 2>/dev/null || touch "$root/opt/x" 2>/dev/null; then fail "the root is not read-only"; fi
-if as_user "${probe[@]}" >/dev/null 2>&1; then fail "the health check passes with no service behind it"; fi
-if as_user timeout 60 "${command[@]}" >"$work/service.log" 2>&1; then fail "it started on all addresses without a key"; fi
+if "${as_user[@]}" touch /opt/recontour/x 2>/dev/null || touch "$root/opt/x" 2>/dev/null; then fail "the root is not read-only"; fi
+if "${as_user[@]}" "${probe[@]}" >/dev/null 2>&1; then fail "the health check passes with no service behind it"; fi
+if "${as_user[@]}" timeout 60 "${command[@]}" >"$work/service.log" 2>&1; then fail "it started on all addresses without a key"; fi
 grep -qi 'key\|insecure' "$work/service.log" || fail "it refused to start without a key, but does not say so"
 
-as_user RECONTOUR_API_KEY_SHA256="$(printf %s "$key" | sha256sum | cut -d" " -f1)" "${command[@]}" >"$work/service.log" 2>&1 &
+"${as_user[@]}" RECONTOUR_API_KEY_SHA256="$(printf %s "$key" | sha256sum | cut -d" " -f1)" "${command[@]}" >"$work/service.log" 2>&1 &
 service=$!
 started=$SECONDS
-until as_user "${probe[@]}" >/dev/null 2>&1; do
+until "${as_user[@]}" "${probe[@]}" >/dev/null 2>&1; do
   kill -0 "$service" 2>/dev/null || fail "the service ended before it was ready"
-  [ $((SECONDS - started)) -lt 180 ] || fail "not ready after 180 s"
+  [ $((SECONDS - started)) -lt 600 ] || fail "not ready after 600 s"
   sleep 1
 done
 echo "ready after $((SECONDS - started)) s"
@@ -90,4 +88,5 @@ written=$(find "$root/tmp" -type f | sed "s#^$root##" | grep -v '^/tmp/numba/' |
 kill -TERM "$service"
 status=0
 wait "$service" || status=$?
-case $status in 0 | 143) echo "ended after SIGTERM with status $status" ;; *) fail "ended with status $status" ;; esac
+[ "$status" = 0 ] || fail "SIGTERM ended it with status $status"
+echo "SIGTERM ended it with status 0"
