@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imaging.displacement import add_on, to_daily, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
+from imaging.similarity import bits_set
 from imaging.transforms import Deformation
 
 _CHUNK_PLANES = 8
@@ -167,9 +168,10 @@ def _coarse_boxes(shift, to_index, linear, planned, slack, found):  # type: igno
 
 
 @numba.njit(cache=True, parallel=True)
-def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917
+def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917
     depth, height, width = bits.shape
     one, zero = np.uint64(1), np.uint64(0)
+    last_row, last_column = shift.shape[2] - 1, shift.shape[3] - 1
     for plane in numba.prange(shift.shape[1]):
         k = start[0] + plane
         corner = np.zeros(8, dtype=np.uint64)
@@ -187,16 +189,22 @@ def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight): 
                 if not (-1 < z < depth and -1 < y < height and -1 < x < width):
                     continue
                 ka, ja, ia = int(np.floor(z)), int(np.floor(y)), int(np.floor(x))
-                either = zero
-                both = ~zero
-                for n in range(8):
-                    kk, jj, ii = ka + (n >> 2), ja + ((n >> 1) & 1), ia + (n & 1)
-                    word = zero
-                    if 0 <= kk < depth and 0 <= jj < height and 0 <= ii < width:
-                        word = bits[kk, jj, ii]
-                    corner[n] = word
-                    either |= word
-                    both &= word
+                if 0 <= ka < depth - 1 and 0 <= ja < height - 1 and 0 <= ia < width - 1:
+                    near, far = bits[ka], bits[ka + 1]
+                    corner[0], corner[1] = near[ja, ia], near[ja, ia + 1]
+                    corner[2], corner[3] = near[ja + 1, ia], near[ja + 1, ia + 1]
+                    corner[4], corner[5] = far[ja, ia], far[ja, ia + 1]
+                    corner[6], corner[7] = far[ja + 1, ia], far[ja + 1, ia + 1]
+                else:
+                    for n in range(8):
+                        kk, jj, ii = ka + (n >> 2), ja + ((n >> 1) & 1), ia + (n & 1)
+                        corner[n] = zero
+                        if 0 <= kk < depth and 0 <= jj < height and 0 <= ii < width:
+                            corner[n] = bits[kk, jj, ii]
+                either, both = corner[0], corner[0]
+                for n in range(1, 8):
+                    either |= corner[n]
+                    both &= corner[n]
                 if either == zero:
                     continue
                 if either != both:
@@ -208,14 +216,16 @@ def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight): 
                             * (u if n & 1 else np.float32(1) - u)
                         )
                 j, i = start[1] + row, start[2] + column
-                for b in range(boxes.shape[0]):
-                    if not (either >> np.uint64(b)) & one:
-                        continue
+                left = either
+                while left != zero:
+                    bit = left & (~left + one)
+                    b = bits_set(bit - one)
+                    left ^= bit
                     value = np.float32(1)
-                    if not (both >> np.uint64(b)) & one:
+                    if not both & bit:
                         value = np.float32(0)
                         for n in range(8):
-                            if (corner[n] >> np.uint64(b)) & one:
+                            if corner[n] & bit:
                                 value += weight[n]
                     lower, upper = boxes[b, 0], boxes[b, 1]
                     if value > 0 and (
@@ -223,5 +233,7 @@ def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight): 
                     ):
                         at = ((k - lower[0]) * (upper[1] - lower[1]) + j - lower[1]) * (upper[2] - lower[2])
                         inside[offsets[b] + at + i - lower[2]] = value
-                        tight[k, b, 0], tight[k, b, 1] = min(tight[k, b, 0], j), max(tight[k, b, 1], j)
-                        tight[k, b, 2], tight[k, b, 3] = min(tight[k, b, 2], i), max(tight[k, b, 3], i)
+                        # Inner voxels cannot widen the box, except where the daily scan cuts the ROI.
+                        if value < 1 or row in (0, last_row) or column in (0, last_column):
+                            tight[k, b, 0], tight[k, b, 1] = min(tight[k, b, 0], j), max(tight[k, b, 1], j)
+                            tight[k, b, 2], tight[k, b, 3] = min(tight[k, b, 2], i), max(tight[k, b, 3], i)

@@ -69,7 +69,7 @@ def local_distance(fixed: Descriptors, moving: Descriptors, seen: MaskVoxels, *,
 
 
 @intrinsic
-def _bits_set(typing_context, word):  # type: ignore[no-untyped-def]  # noqa: ARG001
+def bits_set(typing_context, word):  # type: ignore[no-untyped-def]  # noqa: ARG001
     """Number of bits set in a uint64, one machine instruction where the machine has it."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ARG001
@@ -81,7 +81,7 @@ def _bits_set(typing_context, word):  # type: ignore[no-untyped-def]  # noqa: AR
 @numba.njit(cache=True, inline="always")
 def unequal_bits(a, b):  # type: ignore[no-untyped-def]
     """Number of bits in which two words differ."""
-    return _bits_set(a ^ b)
+    return bits_set(a ^ b)
 
 
 @numba.njit(cache=True, parallel=True)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imaging.displacement import (
+    fraction_folded,
+    jacobian_determinant,
+    taper_weight,
+    tapered,
+    to_daily,
+    to_planning,
+    vectors_at,
+    vectors_on,
+)
+from imaging.geometry import VolumeGeometry
+from imaging.transforms import AffineTransform, Deformation, DisplacementField
+
+GRID = VolumeGeometry((5, 6, 7), (-10.0, 0.0, 20.0), (4.0, 5.0, 6.0))
+
+
+def linear_field(matrix: np.ndarray) -> DisplacementField:
+    """vectors = matrix @ p."""
+    k, j, i = np.indices(GRID.shape)
+    points = GRID.to_lps(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+    return DisplacementField((points @ matrix.T).T.reshape(3, *GRID.shape).astype(np.float32), GRID)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-9.9, 13.9), st.floats(0.1, 24.9), st.floats(20.1, 43.9))
+def test_between_voxel_centres_a_linear_field_is_read_exactly(x: float, y: float, z: float) -> None:
+    matrix = np.array([[0.1, 0, 0.02], [0, -0.05, 0], [0.03, 0, 0.2]])
+    point = np.array([[x, y, z]])
+    assert vectors_at([linear_field(matrix)], point)[0] == pytest.approx(matrix @ point[0], abs=1e-4)
+
+
+def test_outside_its_grid_a_field_moves_nothing() -> None:
+    field = DisplacementField(np.ones((3, *GRID.shape), np.float32), GRID)
+    assert vectors_at([field], np.array([[14.1, 5.0, 25.0], [-10.0, 0.0, 19.9]])).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_fields_add_up_and_a_grid_reads_the_same_as_points() -> None:
+    first = linear_field(np.diag([0.1, 0.1, 0.1]))
+    second = DisplacementField(np.full((3, *GRID.shape), 2.0, np.float32), GRID)
+    grid = VolumeGeometry((3, 4, 5), (-12.0, 1.0, 21.0), (3.3, 4.4, 5.5))
+    k, j, i = np.indices(grid.shape)
+    points = grid.to_lps(np.stack([i, j, k], axis=-1).reshape(-1, 3))
+    expected = vectors_at([first, second], points).T.reshape(3, *grid.shape)
+    assert vectors_on([first, second], grid) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_jacobian_of_a_linear_field_is_its_known_change_of_volume() -> None:
+    # x grows by a tenth, z shrinks by a fifth: 1.1 * 1.0 * 0.8.
+    determinant = jacobian_determinant(linear_field(np.diag([0.1, 0.0, -0.2])))
+    assert determinant == pytest.approx(np.full(GRID.shape, 0.88), abs=1e-4)
+
+
+def test_a_field_that_turns_space_inside_out_is_counted_as_folded() -> None:
+    assert fraction_folded(linear_field(np.diag([-1.5, 0.0, 0.0]))) == 1.0
+    assert fraction_folded(linear_field(np.diag([-0.5, 0.0, 0.0]))) == 0.0
+
+
+def test_a_tapered_field_is_zero_on_the_border_and_whole_inside() -> None:
+    grid = VolumeGeometry((21, 21, 21), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    field = tapered(DisplacementField(np.full((3, *grid.shape), 3.0, np.float32), grid), 4.0)
+    assert not field.vectors[:, 0].any()
+    assert not field.vectors[:, :, :, -1].any()
+    assert field.vectors[:, 10, 10, 10].tolist() == [3, 3, 3]
+    assert taper_weight(grid, 4.0)[10, 10, 2] == pytest.approx(0.5)
+
+
+def test_a_daily_point_goes_to_the_plan_and_back() -> None:
+    matrix = np.eye(4)
+    matrix[:3, 3] = 1.0, -2.0, 3.0
+    bend = linear_field(np.array([[0.05, 0, 0], [0, 0.02, 0.03], [0, 0, -0.04]]))
+    deformation = Deformation(AffineTransform(matrix), (bend,))
+    daily = np.array([[0.0, 12.0, 30.0], [5.0, 6.0, 33.0]])
+    assert to_daily(deformation, to_planning(deformation, daily)) == pytest.approx(daily, abs=1e-3)
