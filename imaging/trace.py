@@ -37,8 +37,8 @@ def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Conto
     """Contours of one ROI in every plane that it touches.
 
     The corners are thinned (Douglas-Peucker); each loop is then widened by the hundredths of a millimetre that give it
-    its area back. Where a plane holds less than `THIN_PIXELS` its loops are moved by up to `LARGEST_SHIFT_PIXELS` more,
-    to hold the area that the plane's values add up to: the line cuts the corners of pixel stairs, which would cost a
+    its area back. Where no plane of the ROI holds `THIN_PIXELS` they are moved by up to `LARGEST_SHIFT_PIXELS` more, to
+    hold the area that the plane's values add up to: the line cuts the corners of pixel stairs, which would cost a
     thin cord 5 % at 3 mm pixels. Loops below `SMALLEST_LOOP_PIXELS` are dropped. At the border of the patch a loop
     closes halfway to the next voxel centre, as the patch is 0 outside.
 
@@ -81,8 +81,7 @@ def _shifts_mm(planes: list[list[PointsXy]], order: list[int], patch: RoiPatch) 
     sums = patch.inside.sum(axis=(1, 2), dtype=np.float64) * sx * sy
     missing = [sums[k - patch.lower[0]] - sum(map(_area, loops)) for k, loops in zip(order, planes, strict=True)]
     lengths = [sum(map(_length, loops)) for loops in planes]
-    thin = np.array([sums[k - patch.lower[0]] for k in order]) < THIN_PIXELS * sx * sy
-    largest = np.where(thin, LARGEST_SHIFT_PIXELS * min(sx, sy), 0.0)
+    largest = LARGEST_SHIFT_PIXELS * min(sx, sy) if sums.max() < THIN_PIXELS * sx * sy else 0.0
     return np.clip(np.divide(missing, lengths), -largest, largest).tolist()
 
 

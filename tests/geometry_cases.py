@@ -22,7 +22,7 @@ from imaging.geometry import VolumeGeometry
 from imaging.masks import RoiPatch
 from imaging.rasterize import mask_of, rasterize
 from imaging.structures import Roi, StructureSet
-from imaging.trace import LARGEST_SHIFT_PIXELS, THIN_PIXELS, trace
+from imaging.trace import trace
 from tests.closed_form import PROVENANCE, even_odd_cc, heights, sphere, tube
 from tests.dicom_factory import ORIENTATIONS, SMALL, CtSpec, RoiSpec, ct_bytes, structure_bytes
 from tests.referees import DCMRTSTRUCT_PYTHON, dcmrtstruct2nii_volumes_cc, plastimatch_volumes_cc
@@ -159,14 +159,12 @@ class MaskError:
     Attributes:
         name: Of the ROI.
         voxels: Farthest traced corner from the drawn line, in shares of the larger pixel side.
-        allowed: Half a voxel; where a plane is thin, what `trace` moves its line by to hold its area comes on top.
         cut: Farthest drawn corner from the traced line, likewise: the line also cuts the corners of the pixel stairs.
         percent: Error of the volume.
     """
 
     name: str
     voxels: float
-    allowed: float
     cut: float
     percent: float
 
@@ -182,15 +180,9 @@ def through_mask(case: GeometryCase) -> Iterator[MaskError]:
         yield MaskError(
             name=drawn.name,
             voxels=_corners_off(traced, drawn, corners_only=False) / side,
-            allowed=0.5 + (LARGEST_SHIFT_PIXELS if _has_thin_plane(inside) else 0.0),
             cut=_corners_off(drawn, traced, corners_only=False) / side,
             percent=100 * (even_odd_cc(traced, step) / even_odd_cc(drawn, step) - 1),
         )
-
-
-def _has_thin_plane(inside: np.ndarray) -> bool:
-    pixels = inside.sum(axis=(1, 2))
-    return bool(np.any((pixels > 0) & (pixels < THIN_PIXELS)))
 
 
 def referee_percent(case: GeometryCase, referee: str) -> dict[str, float]:

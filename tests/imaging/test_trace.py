@@ -70,15 +70,20 @@ def test_a_block_of_voxels_loses_half_a_pixel_to_its_four_corners() -> None:
     assert abs(contour.signed_area_mm2) == pytest.approx((25 - 0.5) * 1.25)
 
 
-def test_a_thin_cord_keeps_its_area_and_so_does_a_ring() -> None:
+def test_a_thin_cord_keeps_its_area() -> None:
+    """The corners of pixel stairs would cost a cord of three by three pixels 5 % of its volume."""
     values = np.zeros((2, 30, 30))
-    values[0, 10:13, 10:13] = 1
-    values[1, 5:25, 5:25] = 1
-    values[1, 12:16, 12:16] = 0
-    cord, *ring = trace(patch_of(values))
-    assert even_odd_area((cord,)) == pytest.approx(9 * 1.25, rel=0.01)
-    # What the outer line loses on its corners the hole gives back.
-    assert even_odd_area(tuple(ring)) == pytest.approx((400 - 0.5 - (16 - 0.5)) * 1.25, rel=0.002)
+    values[:, 10:13, 10:13] = 1
+    for contour in trace(patch_of(values)):
+        assert even_odd_area((contour,)) == pytest.approx(9 * 1.25, rel=0.01)
+
+
+def test_the_hole_of_a_ring_gives_back_what_its_outer_line_loses_on_the_corners() -> None:
+    values = np.zeros((1, 30, 30))
+    values[0, 5:25, 5:25] = 1
+    values[0, 12:16, 12:16] = 0
+    ring = trace(patch_of(values))
+    assert even_odd_area(ring) == pytest.approx((400 - 0.5 - (16 - 0.5)) * 1.25, rel=0.002)
 
 
 def test_a_shape_at_the_border_of_its_patch_is_closed() -> None:
