@@ -176,14 +176,17 @@ def _neighbour_costs(fixed, moving, seen, offsets, stride, cost, part):  # type:
                                 line[i] += np.uint16(seen[k, j, i])
                             continue
                         here = fixed[k, j]
-                        there = moving[min(max(k + dk, 0), depth - 1), min(max(j + dj, 0), height - 1)]
+                        # Beyond the edge the opposite side is taken: no slope, so the edge is pulled nowhere.
+                        kk = k + dk if 0 <= k + dk < depth else max(min(k - dk, depth - 1), 0)
+                        jj = j + dj if 0 <= j + dj < height else max(min(j - dj, height - 1), 0)
+                        there = moving[kk, jj]
                         shifted = there[first + di : last + di]
                         for i in range(last - first):
                             line[first + i] += np.uint16(unequal_bits(here[first + i], shifted[i]))
                         for i in range(first):
-                            line[i] += np.uint16(unequal_bits(here[i], there[0]))
+                            line[i] += np.uint16(unequal_bits(here[i], there[min(i - di, width - 1)]))
                         for i in range(last, width):
-                            line[i] += np.uint16(unequal_bits(here[i], there[width - 1]))
+                            line[i] += np.uint16(unequal_bits(here[i], there[max(i - di, 0)]))
                 out = part[kc, jc] if n == offsets.shape[0] else cost[n, kc, jc]
                 for i in range(w):
                     total = 0

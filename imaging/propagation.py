@@ -171,7 +171,6 @@ def _coarse_boxes(shift, to_index, linear, planned, slack, found):  # type: igno
 def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917
     depth, height, width = bits.shape
     one, zero = np.uint64(1), np.uint64(0)
-    last_row, last_column = shift.shape[2] - 1, shift.shape[3] - 1
     for plane in numba.prange(shift.shape[1]):
         k = start[0] + plane
         corner = np.zeros(8, dtype=np.uint64)
@@ -233,7 +232,5 @@ def _pull(bits, to_index, to_lps, start, boxes, offsets, shift, inside, tight): 
                     ):
                         at = ((k - lower[0]) * (upper[1] - lower[1]) + j - lower[1]) * (upper[2] - lower[2])
                         inside[offsets[b] + at + i - lower[2]] = value
-                        # Inner voxels cannot widen the box, except where the daily scan cuts the ROI.
-                        if value < 1 or row in (0, last_row) or column in (0, last_column):
-                            tight[k, b, 0], tight[k, b, 1] = min(tight[k, b, 0], j), max(tight[k, b, 1], j)
-                            tight[k, b, 2], tight[k, b, 3] = min(tight[k, b, 2], i), max(tight[k, b, 3], i)
+                        tight[k, b, 0], tight[k, b, 1] = min(tight[k, b, 0], j), max(tight[k, b, 1], j)
+                        tight[k, b, 2], tight[k, b, 3] = min(tight[k, b, 2], i), max(tight[k, b, 3], i)

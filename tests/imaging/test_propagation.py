@@ -69,6 +69,18 @@ def test_a_patch_is_no_larger_than_its_roi() -> None:
             assert patch.inside.take(-1, axis=axis).any()
 
 
+def test_a_daily_grid_coarser_than_the_plan_loses_nothing_at_the_ends_of_a_roi() -> None:
+    mask = np.zeros(PLAN.shape, np.uint64)
+    mask[3:9, 4:16, 4:20] = 1
+    packed = PackedMasks(mask, (1,), PLAN)
+    # Every third planning centre along x and y, every second along z: index 4 to 19, 4 to 15, 3 to 8.
+    coarse = VolumeGeometry((6, 7, 8), (-30.0 + 2.5, -25.0 + 2.5, 3.0), (7.5, 7.5, 6.0))
+    (patch,) = propagate((packed,), Deformation(AffineTransform.identity()), coarse)
+    assert patch.lower == (1, 1, 1)
+    assert patch.inside.shape == (3, 4, 6)
+    assert patch.inside.min() == 1
+
+
 def test_the_boundary_lies_between_voxels_where_the_plan_has_it() -> None:
     mask = np.zeros(PLAN.shape, np.uint64)
     mask[:, :, :10] = 1
