@@ -22,7 +22,7 @@ from imaging.plan import Plan, contour_points, grid_around, sort_plan
 from imaging.plausibility import PlausibilityLimits, RoiMeasure, assess, measure_packed
 from imaging.preprocessing import model_inputs, network_region
 from imaging.propagation import propagate
-from imaging.rasterize import interpolated_rois, rasterize
+from imaging.rasterize import gapped_rois, interpolated_rois, rasterize
 from imaging.structures import StructureSet
 from imaging.timing import Stopwatch
 from imaging.transforms import AffineTransform, DisplacementField
@@ -60,6 +60,7 @@ def recontour(
     with stopwatch.stage("rasterize"):
         planned = _planned_masks(plan.carried, case)
         measures = _planned_measures(plan, planned, case)
+        plan_findings = _gaps(plan, case)
     prediction, network_findings = _predict(case, plan, model, planned=planned, affine=affine, stopwatch=stopwatch)
     with stopwatch.stage("refinement"):
         chosen = choose_deformation(
@@ -91,8 +92,11 @@ def recontour(
             known_to_model=list(plan.organs) if prediction else [],
             limits=limits,
         )
-    paths, exceptions = choose_paths(plan, loops, checks)
-    carried_by = carriers(plan, propagated, chosen.carried_by)
+        paths, exceptions = choose_paths(plan, loops, checks)
+        carried_by = carriers(plan, propagated, chosen.carried_by)
+        lines = outcomes(
+            plan, measures, affine=affine, paths=paths, carried_by=carried_by, found=(propagated, segmented)
+        )
     propagated_rois = propagated_set(plan, loops, carried_by)
     segmented_rois = segmented_set(plan, loops, model.manifest if model and prediction else None)
     return Recontouring(
@@ -100,8 +104,8 @@ def recontour(
         propagated=propagated_rois,
         segmented=segmented_rois,
         deformation=chosen.deformation,
-        rois=outcomes(plan, measures, affine=affine, paths=paths, carried_by=carried_by, found=(propagated, segmented)),
-        findings=(*network_findings, *_interpolated(plan, case), *chosen.findings, *exceptions, *checks),
+        rois=lines,
+        findings=(*plan_findings, *network_findings, *chosen.findings, *exceptions, *checks),
         propagated_patches=propagated,
         segmented_patches=segmented,
         model_identity=model.manifest.identity if model and prediction else "",
@@ -180,13 +184,14 @@ def _jacobian(chosen: ChosenDeformation) -> tuple[FloatVoxels, VolumeGeometry] |
     return jacobian_determinant(DisplacementField(vectors, chosen.geometry)), chosen.geometry
 
 
-def _interpolated(plan: Plan, case: Case) -> tuple[Finding, ...]:
+def _gaps(plan: Plan, case: Case) -> tuple[Finding, ...]:
+    """What became of planes that the plan leaves out between drawn ones."""
+    grid = case.planning.geometry
+    filled = "the plan leaves out slices inside this ROI; they were filled in between their neighbours"
+    left = "the plan leaves out slices inside this ROI; they were taken as meant and stay empty"
+    told = [("plan-interpolated", filled, interpolated_rois), ("plan-gaps", left, gapped_rois)]
     return tuple(
-        Finding(
-            "plan-interpolated",
-            Verdict.REVIEW,
-            "the plan leaves out slices inside this ROI; they were filled in between their neighbours",
-            roi_number=number,
-        )
-        for number in interpolated_rois(plan.carried, case.planning.geometry)
+        Finding(check, Verdict.REVIEW, message, roi_number=number)
+        for check, message, numbers in told
+        for number in numbers(plan.carried, grid)
     )
