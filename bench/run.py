@@ -48,6 +48,7 @@ class Result:
     case: str
     requests: int
     stages_s: Mapping[str, float]
+    cpu_s: float
     peak_mib: float
     identical: bool
     network: list[NetworkTimes] = field(default_factory=list)
@@ -119,6 +120,7 @@ def _measure_requests(
         f"{sum(len(roi.contours) for roi in case.planning_structures.rois)} contours (virtual patient)",
         requests=len(requests),
         stages_s=median_stages(requests),
+        cpu_s=float(np.median([request.cpu_s for request in requests])),
         peak_mib=peak_mib,
         identical=len({request.digest for request in [*warm, *requests]}) == 1,
     )
@@ -170,6 +172,7 @@ def report(result: Result) -> str:
     lines.append("")
     for name, limit_s in LIMITS_S.items():
         lines.append(f"{name}: {sums[name]:.2f} s, goal {limit_s:.1f} s: {_met(sums[name] <= limit_s)}")
+    lines.append(f"processor time of the service per request: {result.cpu_s:.2f} s")
     small_enough = _met(result.peak_mib < LIMIT_MIB)
     lines.append(f"peak memory of the service: {result.peak_mib:.0f} MiB, goal {LIMIT_MIB:.0f}: {small_enough}")
     lines.append(f"identical bytes in all requests: {'yes' if result.identical else 'NO'}")
@@ -208,6 +211,7 @@ def machine() -> dict[str, str]:
             continue
     return {
         "processor": f"{model}, {len(os.sched_getaffinity(0))} cores",
+        "load while measuring": f"{os.getloadavg()[0]:.1f} (this bench alone is 1 to 2)",
         "software": f"Python {platform.python_version()}, {', '.join(libraries)}",
     }
 
