@@ -327,32 +327,35 @@ def _broken(report: AlignmentReport, limits: AlignmentLimits) -> list[str]:
 
 @numba.njit(cache=True)
 def _value_and_gradient(hu, index, lower, upper, value, gradient, seen):  # type: ignore[no-untyped-def]  # noqa: PLR0917
-    """Trilinear value and its exact gradient per index step; outside, the clamped value and no gradient."""
+    """Clipped HU and gradient per index step under a quadratic B-spline.
+
+    It blurs alike wherever between the voxels a point lies. Trilinear looks are sharp on voxel centres and blurred
+    between them, which made two scans of like grids cling to each other's grid: 2 degrees were found as 0.5.
+    """
     depth, height, width = hu.shape
+    weight = np.empty((3, 3))
+    slope = np.empty((3, 3))
     for n in range(index.shape[0]):
         x, y, z = index[n, 0], index[n, 1], index[n, 2]
         seen[n] = 0 <= x <= width - 1 and 0 <= y <= height - 1 and -0.5 <= z <= depth - 0.5
-        x = min(max(x, 0.0), width - 1.0)
-        y = min(max(y, 0.0), height - 1.0)
-        z = min(max(z, 0.0), depth - 1.0)
-        ia = min(int(x), max(width - 2, 0))
-        ja = min(int(y), max(height - 2, 0))
-        ka = min(int(z), max(depth - 2, 0))
-        ib, jb, kb = min(ia + 1, width - 1), min(ja + 1, height - 1), min(ka + 1, depth - 1)
-        u, v, w = x - ia, y - ja, z - ka
+        for c in range(3):
+            t = index[n, c] - np.floor(index[n, c] + 0.5)
+            weight[c, 0], weight[c, 1], weight[c, 2] = 0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2
+            slope[c, 0], slope[c, 1], slope[c, 2] = t - 0.5, -2.0 * t, t + 0.5
+        i, j, k = int(np.floor(x + 0.5)), int(np.floor(y + 0.5)), int(np.floor(z + 0.5))
         total = gx = gy = gz = 0.0
-        for dk in range(2):
-            wz = w if dk else 1 - w
-            kk = kb if dk else ka
-            for dj in range(2):
-                wy = v if dj else 1 - v
-                jj = jb if dj else ja
-                for di in range(2):
-                    wx = u if di else 1 - u
-                    h = min(max(hu[kk, jj, ib if di else ia], lower), upper)
-                    total += wx * wy * wz * h
-                    gx += (1.0 if di else -1.0) * wy * wz * h
-                    gy += (1.0 if dj else -1.0) * wx * wz * h
-                    gz += (1.0 if dk else -1.0) * wx * wy * h
+        for dk in range(3):
+            kk = min(max(k + dk - 1, 0), depth - 1)
+            for dj in range(3):
+                jj = min(max(j + dj - 1, 0), height - 1)
+                row = along = 0.0
+                for di in range(3):
+                    h = min(max(hu[kk, jj, min(max(i + di - 1, 0), width - 1)], lower), upper)
+                    row += weight[0, di] * h
+                    along += slope[0, di] * h
+                total += row * weight[1, dj] * weight[2, dk]
+                gx += along * weight[1, dj] * weight[2, dk]
+                gy += row * slope[1, dj] * weight[2, dk]
+                gz += row * weight[1, dj] * slope[2, dk]
         value[n] = total
         gradient[n, 0], gradient[n, 1], gradient[n, 2] = gx, gy, gz

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from imaging.deformation import choose_deformation, unfolded
+from imaging.displacement import jacobian_determinant, vectors_on
+from imaging.propagation import propagate
+from imaging.transforms import AffineTransform, Deformation, DisplacementField
+from tests.imaging.registration_cases import GRID, MadeUpCase, made_up_case, smooth_field
+
+IDENTITY = AffineTransform.identity()
+
+
+@pytest.fixture(scope="module")
+def case() -> MadeUpCase:
+    return made_up_case()
+
+
+def overlap(case: MadeUpCase, deformation: Deformation) -> float:
+    (patch,) = propagate(case.masks, deformation, GRID)
+    mask = np.zeros(GRID.shape, bool)
+    mask[tuple(slice(a, a + n) for a, n in zip(patch.lower, patch.inside.shape, strict=True))] = patch.inside >= 0.5
+    return 2 * float((mask & case.daily_organ).sum()) / float(mask.sum() + case.daily_organ.sum())
+
+
+def test_the_refinement_finds_a_known_motion_and_says_so(case: MadeUpCase) -> None:
+    chosen = choose_deformation(daily=case.daily, planning=case.planning, affine=IDENTITY, network=None)
+    before = overlap(case, Deformation(IDENTITY))
+    assert 0.3 < before < 0.90
+    assert overlap(case, chosen.deformation) > 0.95
+    (patch,) = propagate(case.masks, chosen.deformation, GRID)
+    assert chosen.carried_by(patch) == "refinement"
+
+
+def test_an_organ_that_fills_with_contrast_is_not_ruined() -> None:
+    filled = made_up_case(daily_organ_hu=350.0)
+    chosen = choose_deformation(daily=filled.daily, planning=filled.planning, affine=IDENTITY, network=None)
+    before = overlap(filled, Deformation(IDENTITY))
+    assert overlap(filled, chosen.deformation) > max(before, 0.93)
+
+
+def test_a_network_that_knows_the_motion_is_used(case: MadeUpCase) -> None:
+    known = case.truth.fields[0]
+    chosen = choose_deformation(
+        daily=case.daily, planning=case.planning, affine=IDENTITY, network=known, refine="off", masks=case.masks
+    )
+    (patch,) = propagate(case.masks, chosen.deformation, GRID)
+    assert chosen.carried_by(patch) == "network"
+    assert overlap(case, chosen.deformation) > 0.95
+
+
+def test_a_network_that_guesses_is_refused_and_the_affine_stands(case: MadeUpCase) -> None:
+    guess = smooth_field(99, 9.0)
+    offered = Deformation(IDENTITY, (guess,))
+    chosen = choose_deformation(
+        daily=case.daily, planning=case.planning, affine=IDENTITY, network=guess, refine="off", masks=case.masks
+    )
+    before = overlap(case, Deformation(IDENTITY))
+    assert overlap(case, offered) < before
+    assert overlap(case, chosen.deformation) >= before - 0.01
+    refused = [f for f in chosen.findings if f.check == "network-not-used"]
+    assert refused[0].value is not None
+    assert refused[0].value > 50
+
+
+def test_identical_scans_are_left_where_they_are(case: MadeUpCase) -> None:
+    chosen = choose_deformation(daily=case.planning, planning=case.planning, affine=IDENTITY, network=None)
+    patient = case.planning.hu > -300
+    # A quarter of the 4 mm voxel that the images are compared on; noise in the air round the patient may do more.
+    assert np.abs(vectors_on(chosen.deformation.fields, GRID)[:, patient]).max() < 1.0
+
+
+def test_nothing_that_is_chosen_folds(case: MadeUpCase) -> None:
+    chosen = choose_deformation(
+        daily=case.daily, planning=case.planning, affine=IDENTITY, network=smooth_field(7, 30.0), masks=case.masks
+    )
+    total = vectors_on(chosen.deformation.fields, chosen.geometry)
+    assert jacobian_determinant(DisplacementField(total, chosen.geometry)).min() > 0
+
+
+def test_a_fold_is_smoothed_away_and_its_size_told() -> None:
+    grid = GRID.cropped((0, 0, 0), (20, 20, 20))
+    vectors = np.zeros((3, *grid.shape), np.float32)
+    vectors[0, 10, 10, 10] = 20.0
+    out, share = unfolded(vectors, np.zeros_like(vectors), grid)
+    assert share > 0
+    assert jacobian_determinant(DisplacementField(out, grid)).min() > 0
+    assert out[0].max() > 0
+
+
+def test_the_same_scans_give_the_same_bytes_again(case: MadeUpCase) -> None:
+    first, second = (
+        choose_deformation(daily=case.daily, planning=case.planning, affine=IDENTITY, network=None) for _ in range(2)
+    )
+    assert first.deformation.fields[-1].vectors.tobytes() == second.deformation.fields[-1].vectors.tobytes()
+
+
+def test_a_part_of_the_patient_that_was_not_planned_keeps_the_affine(case: MadeUpCase) -> None:
+    chosen = choose_deformation(
+        daily=case.daily, planning=case.planning, affine=IDENTITY, network=None, masks=case.masks
+    )
+    far = vectors_on(chosen.deformation.fields, GRID)[:, :, :, 0]
+    assert not far.any()
+    assert chosen.geometry.shape[2] < GRID.shape[2]
