@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.alignment import align
 from imaging.dicom.ct_series import read_ct_series
 from imaging.dicom.limits import ReadLimits
 from imaging.dicom.objects import CtSeries
 from imaging.dicom.parse import parse
 from imaging.dicom.structure_set_reader import read_structure_set
 from imaging.measures import measure
+from imaging.transforms import AffineTransform
 from phantom.case import PhantomCase
 from recontour import picture
 from recontour.client import Answer, Client, dicom_files
@@ -106,13 +106,13 @@ def compare(case: PhantomCase, folders: CaseFolders, answer: Answer) -> Steps:
     """Read the answer back from its DICOM and hold every step against the truth.
 
     'before' is the plan laid on the daily CT by the coordinates of both scans; 'affine' is the plan after the affine
-    alignment alone, found anew here from the same two scans.
+    of the report alone.
     """
     daily = read_ct(
         [item.read_bytes() for item in dicom_files(folders.daily, role="daily_ct") if isinstance(item, Path)]
     )
     grid = daily.volume.geometry
-    affine = align(fixed=case.daily, moving=case.planning)
+    affine = AffineTransform(np.array(answer.report["affine"]))
     planned, planning_grid = case.planning_structures, case.planning.geometry
     found: dict[str, Patches] = {
         "before": patches_of(planned, planning_grid, daily=grid),

@@ -194,6 +194,7 @@ def example_report() -> Report:
         rois=(roi,),
         findings=(),
         objects=(written,),
+        affine=((1.0, 0.0, 0.0, 4.2), (0.0, 1.0, 0.0, -1.5), (0.0, 0.0, 1.0, 6.0), (0.0, 0.0, 0.0, 1.0)),
         stages_s={"receive": 0.08, "parse": 0.11, "affine": 0.05, "network": 0.2, "write": 0.03},
     )
 

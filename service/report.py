@@ -72,6 +72,10 @@ class Report(Schema):
     model: Annotated[ModelReport | None, Field(description="null where no network was used")]
     options: RequestOptions
     verdict: Annotated[Literal["pass", "review", "fail"], Field(description="The worst of all checks")]
+    affine: Annotated[
+        tuple[tuple[float, ...], ...],
+        Field(description="4 x 4, row by row: planning point = affine * daily point, LPS millimetres"),
+    ]
     rois: tuple[RoiReport, ...]
     findings: Annotated[tuple[FindingReport, ...], Field(description="Checks of the whole case")]
     objects: tuple[ObjectReport, ...]
@@ -110,6 +114,7 @@ def build_report(
         model=model,
         options=options,
         verdict=worst(findings).value,
+        affine=tuple(tuple(row) for row in outcome.deformation.affine.matrix.tolist()),
         rois=tuple(_roi_report(roi, planned.by_number(roi.number).name, findings) for roi in outcome.rois),
         findings=tuple(_finding_report(f) for f in findings if f.roi_number not in known),
         objects=tuple(
