@@ -99,11 +99,19 @@ openapi: $(SETUP) ## write openapi.yaml anew from the routes
 bench: $(TEST) ## median time per stage, peak memory, on this machine
 	$(BIN)/python -m bench $(ARGS)
 
-train: $(TRAINING) ## train the network: make train ARGS="..."
-	$(BIN)/python -m training.train $(ARGS)
+COHORT  ?= runs/cohort
+RUN     ?= runs/latest
+MODEL   ?= runs/model/prostate-ct/0.0.0
+RECIPE  ?=
 
-export: $(TRAINING) ## a checkpoint becomes model.onnx with its manifest: make export ARGS="..."
-	$(BIN)/python -m training.export $(ARGS)
+train: $(TRAINING) ## a cohort of virtual patients, then the network: COHORT, RUN, RECIPE, ARGS="--minutes 60"
+	@mkdir -p $(COHORT) $(RUN)
+	$(BIN)/python -m training prepare $(if $(RECIPE),--recipe $(RECIPE)) --cohort $(COHORT)
+	$(BIN)/python -m training train $(if $(RECIPE),--recipe $(RECIPE)) --cohort $(COHORT) --run $(RUN) $(ARGS)
+
+export: $(TRAINING) ## a run becomes a model folder, evaluated: COHORT, RUN, MODEL
+	$(BIN)/python -m training export --cohort $(COHORT) --run $(RUN) --model $(MODEL) $(ARGS)
+	$(BIN)/python -m training evaluate --cohort $(COHORT) --model $(MODEL)
 
 # --- the container --------------------------------------------------------------------------------------------------
 
