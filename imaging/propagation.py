@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.displacement import add_on, to_daily, vectors_on
+from imaging.displacement import add_on, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.similarity import bits_set
@@ -32,27 +32,6 @@ def propagate(masks: tuple[PackedMasks, ...], deformation: Deformation, daily: V
         empty has a box of size (0, 0, 0).
     """
     return tuple(patch for group in masks for patch in _propagate_group(group, deformation, daily))
-
-
-def part_outside(masks: tuple[PackedMasks, ...], deformation: Deformation, daily: VolumeGeometry) -> dict[int, float]:
-    """Part of each planned ROI, 0 to 1, that the deformation places beyond the daily scan; empty ROIs are left out.
-
-    Judged by at most 4000 of the ROI's voxels and the outer faces of the daily grid's outermost voxels.
-    """
-    parts: dict[int, float] = {}
-    reach = np.array(daily.shape[::-1]) - 0.5
-    for group in masks:
-        words = group.bits.ravel()
-        occupied = np.flatnonzero(words)
-        for bit, number in enumerate(group.roi_numbers):
-            hits = occupied[(words[occupied] >> np.uint64(bit)) & np.uint64(1) == 1]
-            if hits.size:
-                hits = hits[:: max(1, hits.size // 4000)]
-                k, j, i = np.unravel_index(hits, group.bits.shape)
-                there = to_daily(deformation, group.geometry.to_lps(np.stack([i, j, k], axis=1)))
-                index = daily.to_index(there)
-                parts[number] = float(1 - np.mean(np.all((index >= -0.5) & (index <= reach), axis=1)))
-    return parts
 
 
 def _propagate_group(group: PackedMasks, deformation: Deformation, daily: VolumeGeometry) -> list[RoiPatch]:

@@ -4,7 +4,7 @@ import pytest
 from imaging.displacement import to_planning
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
-from imaging.propagation import part_outside, propagate
+from imaging.propagation import propagate
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 
 PLAN = VolumeGeometry((12, 20, 24), (-30.0, -25.0, 0.0), (2.5, 2.5, 3.0))
@@ -95,12 +95,3 @@ def test_daily_planes_beyond_the_planning_scan_stay_empty() -> None:
     daily = VolumeGeometry((30, 4, 4), (0.0, 0.0, -30.0), (1.0, 1.0, 3.0))
     (patch,) = propagate((everywhere,), Deformation(AffineTransform.identity()), daily)
     assert np.flatnonzero(whole(patch)[:, 0, 0] >= 0.5).tolist() == list(range(10, 22))
-
-
-def test_how_much_of_an_roi_lies_beyond_the_daily_scan_is_told() -> None:
-    mask = np.zeros(PLAN.shape, np.uint64)
-    mask[2:10, 5:9, 5:9] = 1
-    half = VolumeGeometry((6, 20, 24), PLAN.origin_mm, PLAN.spacing_mm)
-    # Planes 2 to 9 are planned, planes 0 to 5 were scanned: half of them.
-    parts = part_outside((PackedMasks(mask, (3,), PLAN),), Deformation(AffineTransform.identity()), half)
-    assert parts == {3: pytest.approx(0.5)}
