@@ -16,18 +16,13 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of steps with one cohort and one plan; a run may go on with more patients, and says so here."""
+    """A stretch of steps with one cohort and one recipe (as JSON); a run may go on with others, and says so here."""
 
     first_step: int
-    planned_steps: int
     commit: str
     pairs: int
     cohort_hash: str
-
-    @property
-    def settings(self) -> tuple[int, str]:
-        """What tells one stage from the next."""
-        return self.planned_steps, self.cohort_hash
+    recipe: str
 
 
 @dataclass
@@ -83,10 +78,11 @@ def restore(state: RunState, content: dict[str, Any]) -> None:
     """Put a run back to where its checkpoint was written.
 
     Raises:
-        ValueError: If it was started with another recipe; the number of steps may differ.
+        ValueError: If its network, organs, grid or window are not those of the recipe. Everything else may change.
     """
-    if not same_but_for_steps(state.recipe, Recipe.model_validate_json(content["recipe"])):
-        raise ValueError("the run was started with another recipe; take a new run folder")
+    old, new = Recipe.model_validate_json(content["recipe"]), state.recipe
+    if any(getattr(old, name) != getattr(new, name) for name in ("organs", "widths", "spacing_mm", "hu_window")):
+        raise ValueError("the run was started with another network or model grid; take a new run folder")
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.average = {name: tensor.clone() for name, tensor in content["average"].items()}
@@ -95,12 +91,6 @@ def restore(state: RunState, content: dict[str, Any]) -> None:
     state.step = content["step"]
     state.seconds = content["seconds"]
     state.stages = stages_of(content)
-
-
-def same_but_for_steps(one: Recipe, other: Recipe) -> bool:
-    """Whether two recipes describe one run."""
-    optimisation = one.optimisation.model_copy(update={"steps": other.optimisation.steps})
-    return one.model_copy(update={"optimisation": optimisation}) == other
 
 
 def stages_of(content: dict[str, Any]) -> tuple[Stage, ...]:

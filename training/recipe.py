@@ -70,7 +70,7 @@ class Sampling(RecipePart):
 class Optimisation(RecipePart):
     """RAdam, its learning rate over the steps, and the averaging of weights."""
 
-    steps: Annotated[int, Field(ge=1, description="May be changed where a run goes on; its stages record it")]
+    steps: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     final_learning_rate: Annotated[float, Field(ge=0)]
     beta2: Annotated[float, Field(gt=0, lt=1, description="Memory of RAdam's second moment")]

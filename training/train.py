@@ -3,11 +3,12 @@
     python -m training train --recipe training/recipes/prostate-ct.toml --cohort COHORT --run RUN [--minutes 75]
 
 A run folder that holds checkpoint.pt is continued; on one machine in float32 it ends as if it had never stopped.
-Going on with a larger cohort or another number of steps is allowed and written down as a new stage.
+Going on with another cohort, commit or recipe for the same network is written down as a new stage.
 """
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def train(
     """Train until the recipe's steps are done or the minutes of this call are over.
 
     Args:
-        recipe: What to do; a run goes on with the recipe that it was started with.
+        recipe: What to do; a run that goes on must keep its network and grid.
         cohort: Folder of cached pairs.
         run: Gets checkpoint.pt, the recipe and TensorBoard's events.
         minutes: Stop and save after this time; calling again goes on.
@@ -57,8 +58,8 @@ def train(
     if file.exists():
         content = read_checkpoint(file)
         restore(state, content)
-    stage = Stage(state.step, recipe.optimisation.steps, current_commit(), len(pairs), cohort_hash(pairs))
-    if not state.stages or state.stages[-1].settings != stage.settings:
+    stage = Stage(state.step, current_commit(), len(pairs), cohort_hash(pairs), recipe.model_dump_json())
+    if not state.stages or state.stages[-1] != replace(stage, first_step=state.stages[-1].first_step):
         state.stages += (stage,)
     (run / "recipe.json").write_text(recipe.model_dump_json(indent=2))
 

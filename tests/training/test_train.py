@@ -47,18 +47,18 @@ def test_a_checkpoint_knows_its_recipe_code_and_cohort(recipe, cohort, tmp_path)
     _, stored = averaged_network(content)
     assert stored == shorter(recipe, 1)
     (stage,) = content["stages"]
-    assert (stage["first_step"], stage["planned_steps"], stage["pairs"]) == (0, 1, 2)
+    assert (stage["first_step"], stage["pairs"], stage["recipe"]) == (0, 2, stored.model_dump_json())
     assert len(stage["cohort_hash"]) == 64
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
-def test_going_on_for_longer_is_a_new_stage_and_another_recipe_is_refused(recipe, cohort, tmp_path):
+def test_going_on_with_another_recipe_is_a_new_stage_and_another_network_is_refused(recipe, cohort, tmp_path):
     train(shorter(recipe, 1), cohort=cohort / "training", run=tmp_path, threads=1)
     longer = train(shorter(recipe, 2), cohort=cohort / "training", run=tmp_path, threads=1)
-    assert [(stage.first_step, stage.planned_steps) for stage in longer.stages] == [(0, 1), (1, 2)]
-    other = recipe.model_copy(update={"seed": recipe.seed + 1})
-    with pytest.raises(ValueError, match="another recipe"):
-        train(other, cohort=cohort / "training", run=tmp_path, threads=1)
+    assert [stage.first_step for stage in longer.stages] == [0, 1]
+    assert [Recipe.model_validate_json(stage.recipe).optimisation.steps for stage in longer.stages] == [1, 2]
+    with pytest.raises(ValueError, match="another network"):
+        train(recipe.model_copy(update={"spacing_mm": 1.0}), cohort=cohort / "training", run=tmp_path, threads=1)
 
 
 def test_the_loss_of_one_patch_falls_when_it_is_learned(recipe, cohort):
