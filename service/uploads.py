@@ -126,7 +126,7 @@ def unpack_upload(upload: Upload, *, limits: UploadLimits) -> Upload:
 
 
 def require_roles(upload: Upload, *, plan_staged: bool) -> None:
-    """Refuse an upload in which a role has no object or roles are mixed.
+    """Refuse an upload in which a role has no object, before anything is read.
 
     Raises:
         MissingObject: A role is empty.
@@ -142,11 +142,7 @@ def require_roles(upload: Upload, *, plan_staged: bool) -> None:
         needed = OBJECT_FIELDS
     missing = [role for role in needed if not upload.of(role)]
     if missing:
-        raise MissingObject(f"nothing was sent as {', '.join(missing)}", missing=missing)
-    if len(upload.of("planning_structures")) > 1:
-        raise MissingObject(
-            f"{len(upload.of('planning_structures'))} objects were sent as planning_structures; send exactly one"
-        )
+        raise MissingObject(f"nothing was sent as {', '.join(missing)}; send its files too", missing=missing)
 
 
 def require_plan_roles(upload: Upload) -> None:
@@ -162,7 +158,7 @@ def require_plan_roles(upload: Upload) -> None:
         return
     missing = [role for role in OBJECT_FIELDS[:2] if not upload.of(role)]
     if missing:
-        raise MissingObject(f"nothing was sent as {', '.join(missing)}", missing=missing)
+        raise MissingObject(f"nothing was sent as {', '.join(missing)}; send its files too", missing=missing)
 
 
 async def _receive_zip(chunks: AsyncIterator[bytes], limits: UploadLimits, hold: Callable[[int], None]) -> Upload:

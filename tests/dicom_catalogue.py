@@ -18,6 +18,8 @@ from imaging.dicom.patient import check_same_patient
 from imaging.dicom.roles import check_roles
 from imaging.dicom.structure_set_reader import read_structure_set
 from imaging.findings import Finding
+from service.uploads import Role, require_roles
+from service.uploads import Upload as Received
 from tests.dicom_factory import (
     DAILY,
     PLANNED_ROIS,
@@ -58,6 +60,12 @@ class ReadCase:
 
 def read_upload(upload: Upload, limits: ReadLimits = SMALL) -> ReadCase:
     """What the edge does with three form fields, without HTTP."""
+    fields: dict[Role, list[bytes]] = {
+        "planning_ct": upload.planning,
+        "planning_structures": upload.structures,
+        "daily_ct": upload.daily,
+    }
+    require_roles(Received(objects=fields), plan_staged=False)
     parts = (
         [parse(data, limits=limits) for data in files] for files in (upload.planning, upload.structures, upload.daily)
     )
