@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from imaging.geometry import VolumeGeometry
+
 DCMRTSTRUCT_PYTHON = os.environ.get("RECONTOUR_DCMRTSTRUCT2NII_PYTHON", "")
 """Python of an environment that has dcmrtstruct2nii; it needs pydicom < 3 and so cannot share ours."""
 
@@ -32,13 +34,19 @@ def dciodvfy_errors(rtstruct: bytes) -> list[str]:
     return [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("Error")]
 
 
-def plastimatch_volumes_cc(rtstruct: bytes, ct_files: list[bytes]) -> dict[str, float]:
-    """Volume of every ROI by name, as plastimatch rasterises it on the CT."""
+def plastimatch_volumes_cc(
+    rtstruct: bytes, ct_files: list[bytes], *, grid: VolumeGeometry | None = None
+) -> dict[str, float]:
+    """Volume of every ROI by name, as plastimatch rasterises it on the CT, or on the slices of another grid."""
     with tempfile.TemporaryDirectory() as folder:
         structures, ct, out = _on_disk(folder, rtstruct, ct_files)
+        where = ["--referenced-ct", str(ct)]
+        if grid is not None:
+            where = ["--fixed", str(Path(folder) / "grid.nrrd")]
+            sitk.WriteImage(_blank(grid), where[1], True)
         subprocess.run(
             [
-                *("plastimatch", "convert", "--input", str(structures), "--referenced-ct", str(ct)),
+                *("plastimatch", "convert", "--input", str(structures), *where),
                 *("--output-prefix", str(out), "--prefix-format", "nrrd"),
             ],
             capture_output=True,
@@ -70,6 +78,13 @@ def _on_disk(folder: str, rtstruct: bytes, ct_files: list[bytes]) -> tuple[Path,
     for number, content in enumerate(ct_files):
         (ct / f"{number:04}.dcm").write_bytes(content)
     return structures, ct, out
+
+
+def _blank(grid: VolumeGeometry) -> sitk.Image:
+    image = sitk.Image(grid.shape[::-1], sitk.sitkUInt8)
+    image.SetOrigin(grid.origin_mm)
+    image.SetSpacing(grid.spacing_mm)
+    return image
 
 
 def _mask_cc(path: Path) -> float:
