@@ -35,7 +35,7 @@ class HuWindow(ManifestPart):
 
 
 class ModelManifest(ManifestPart):
-    """The contract of design.md between training and service."""
+    """The whole contract between training and service, with the ONNX file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
@@ -57,7 +57,10 @@ class ModelManifest(ManifestPart):
     dvf_direction: Literal["fixed-to-moving"] = "fixed-to-moving"
     parity_tolerance: Annotated[float, Field(gt=0, description="Largest difference to torch: probability and mm")]
     golden_tolerance: Annotated[
-        float, Field(gt=0, description="Largest median difference on the golden case, any back end: probability and mm")
+        float,
+        Field(
+            gt=0, description="99th percentile of the difference on the golden case, any back end: probability and mm"
+        ),
     ]
     training_commit: str
     recipe: str
