@@ -10,7 +10,8 @@ from tests.dicom_catalogue import CATALOGUE, Input
 from tests.dicom_factory import PLANTED, SMALL, Upload
 from tests.in_process import service_in_process
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "inputs.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = DOCS / "inputs.md"
 MUST_BE_REFUSED = {
     "another Patient ID": (422, "patient-mismatch"),
     "an RTSTRUCT in another frame of reference": (422, "structure-reference-mismatch"),
@@ -73,3 +74,8 @@ def test_a_wrong_input_is_refused_over_http_as_the_page_says(
 def test_the_inputs_that_must_be_refused_are_on_the_page(stated: dict[str, tuple[str, str, str]]) -> None:
     assert {name: (int(stated[name][0]), stated[name][1]) for name in MUST_BE_REFUSED} == MUST_BE_REFUSED
     assert set(MUST_BE_REFUSED) <= {case.name for case in REFUSED}
+
+
+def test_the_page_of_acceptance_shows_them_as_they_are(stated: dict[str, tuple[str, str, str]]) -> None:
+    shown = (DOCS / "acceptance.md").read_text(encoding="utf-8").splitlines()
+    assert [name for name in MUST_BE_REFUSED if f"| {' | '.join((name, *stated[name]))} |" not in shown] == []
