@@ -1,4 +1,7 @@
-"""How far the contours are from the truth: before, after the affine, propagated by the network, and segmented.
+"""How far the contours are from the truth: before, after the affine, by the network's field, propagated, and segmented.
+
+'network' is the affine with the network's field as it is; 'propagated' is what the service delivers: the network's field
+where it helps, and the refinement.
 
 What is scored is the exported model through the functions of `imaging` that the service calls, on the daily CT's own
 voxels. Distances are pooled over both directions, as in Beljaards et al., MIDL 2020.
@@ -14,6 +17,7 @@ import numpy as np
 
 from imaging.alignment import align
 from imaging.arrays import LabelVoxels, MaskVoxels, Points
+from imaging.deformation import choose_deformation
 from imaging.displacement import fraction_folded
 from imaging.geometry import VolumeGeometry
 from imaging.manifest import ModelManifest
@@ -27,7 +31,7 @@ from imaging.propagation import propagate
 from imaging.transforms import AffineTransform, Deformation
 from training.held_out import HeldOutCase, packed_organs
 
-METHODS = ("before", "affine", "propagated", "segmented")
+METHODS = ("before", "affine", "network", "propagated", "segmented")
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,19 @@ def evaluate_case(case: HeldOutCase, model: RecontouringModel) -> tuple[list[Sco
     affine = align(fixed=case.daily.volume, moving=case.planning.volume)
     prediction = predict(case, organs, affine, model)
     daily = case.daily.volume.geometry
-    fields = (prediction.dvf,)
+    chosen = choose_deformation(
+        daily=case.daily.volume,
+        planning=case.planning.volume,
+        affine=affine,
+        network=prediction.dvf,
+        refine="auto",
+        masks=(organs,),
+    )
     patches = {
         "before": propagate((organs,), Deformation(AffineTransform.identity()), daily),
         "affine": propagate((organs,), Deformation(affine), daily),
-        "propagated": propagate((organs,), Deformation(affine, fields), daily),
+        "network": propagate((organs,), Deformation(affine, (prediction.dvf,)), daily),
+        "propagated": propagate((organs,), chosen.deformation, daily),
         "segmented": organ_patches(prediction, manifest, {o.label: o.label for o in manifest.organs}, daily),
     }
     scores = [
