@@ -29,18 +29,19 @@ class Loops:
 
 def trace_all(propagated: Iterable[RoiPatch], segmented: Iterable[RoiPatch]) -> Loops:
     """Contours of all patches; contourpy and shapely leave the interpreter free, so two threads help."""
-    patches = [*propagated, *segmented]
-    count = len(tuple(propagated))
+    first = tuple(propagated)
+    patches = [*first, *segmented]
     with ThreadPoolExecutor(2) as pool:
         loops = list(pool.map(trace, patches))
     numbered = [(patch.roi_number, contours) for patch, contours in zip(patches, loops, strict=True)]
-    return Loops(dict(numbered[:count]), dict(numbered[count:]))
+    return Loops(dict(numbered[: len(first)]), dict(numbered[len(first) :]))
 
 
 def choose_paths(plan: Plan, loops: Loops, findings: Iterable[Finding]) -> tuple[dict[int, RoiPath], list[Finding]]:
     """The path that each ROI of the plan is recommended from.
 
-    It is the one that the manifest names, unless that path came back empty or failed a check that the other passed.
+    It is the one that the manifest names, unless that path came back empty, or failed a check where the other failed
+    none.
 
     Returns:
         The path by ROI number, without the ROIs that both paths left empty, and a finding for every exception.
@@ -53,17 +54,14 @@ def choose_paths(plan: Plan, loops: Loops, findings: Iterable[Finding]) -> tuple
         wanted: RoiPath = organ.recommended if organ else "propagated"
         other: RoiPath = "propagated" if wanted == "segmented" else "segmented"
         drawn = {"propagated": loops.propagated.get(roi.number), "segmented": loops.segmented.get(roi.number)}
-        spoiled = not drawn[wanted] or (roi.number, wanted) in failed
-        if spoiled and drawn[other] and (roi.number, other) not in failed:
+        other_is_better = bool(drawn[other]) and (
+            not drawn[wanted] or ((roi.number, wanted) in failed and (roi.number, other) not in failed)
+        )
+        if other_is_better:
             chosen[roi.number] = other
-            exceptions.append(
-                Finding(
-                    "recommended-path",
-                    Verdict.REVIEW,
-                    f"recommended from the {other} path, because the {wanted} one is empty or failed a check",
-                    roi_number=roi.number,
-                )
-            )
+            worse = "failed a check" if drawn[wanted] else "is empty"
+            message = f"recommended from the {other} path, because the {wanted} one {worse}"
+            exceptions.append(Finding("recommended-path", Verdict.REVIEW, message, roi_number=roi.number))
         elif drawn[wanted]:
             chosen[roi.number] = wanted
     return chosen, exceptions
@@ -94,7 +92,7 @@ def segmented_set(plan: Plan, loops: Loops, manifest: ModelManifest | None) -> S
 def recommended_set(
     plan: Plan, paths: Mapping[int, RoiPath], propagated: StructureSet, segmented: StructureSet
 ) -> StructureSet:
-    """Every wanted ROI from its recommended path."""
+    """Every wanted ROI from its recommended path; one that has none is empty on both."""
     of = {"propagated": propagated, "segmented": segmented}
     return StructureSet(tuple(of[paths.get(roi.number, "propagated")].by_number(roi.number) for roi in plan.wanted))
 

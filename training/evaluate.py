@@ -1,6 +1,6 @@
 """How far the contours are from the truth: before, after the affine, by the network's field, propagated, and segmented.
 
-'network' is the affine with the network's field as it is; 'propagated' is what the service delivers: the network's field
+'network' is the affine with the network's field as it is; 'propagated' is what the service delivers: that field
 where it helps, and the refinement.
 
 What is scored is the exported model through the functions of `imaging` that the service calls, on the daily CT's own

@@ -44,6 +44,17 @@ def test_a_failed_segmentation_falls_back_only_to_a_contour_that_did_not_fail() 
     assert choose_paths(plan(), BOTH, both_failed)[0][1] == "segmented"
 
 
+def test_an_empty_path_yields_to_the_other_even_if_that_one_failed() -> None:
+    """What the report says is recommended and what RECOMMENDED holds must be the same contour."""
+    loops = Loops({2: SQUARE, 1: SQUARE}, {2: CIRCLE})
+    chosen = plan()
+    paths, _ = choose_paths(chosen, loops, [failed(1, "propagated-volume-ratio")])
+    assert paths[1] == "propagated"
+    propagated = propagated_set(chosen, loops, {1: "network", 2: "network", 3: "nothing"})
+    segmented = segmented_set(chosen, loops, manifest_with())
+    assert recommended_set(chosen, paths, propagated, segmented).by_number(1).contours == SQUARE
+
+
 def test_an_roi_that_was_not_found_is_kept_empty_and_says_what_to_do() -> None:
     loops = Loops({1: SQUARE, 2: SQUARE}, {})
     chosen = plan()
