@@ -48,7 +48,7 @@ class Visit:
             self._handed_over = False
             return
         self._place.release()
-        self.stopwatch.seconds[TOTAL] = time.perf_counter() - self._begun
+        self.stopwatch.record(TOTAL, time.perf_counter() - self._begun)
         stages = self.stopwatch.seconds
         self.state.telemetry.timed(stages, "answered" if error is None else outcome_of(error))
         self._record["stages_ms"] = {name: round(1000 * seconds, 1) for name, seconds in stages.items()}
@@ -97,7 +97,7 @@ class Visit:
         queued = time.perf_counter()
 
         def timed_act() -> T:
-            self.stopwatch.seconds[QUEUE] = time.perf_counter() - queued
+            self.stopwatch.record(QUEUE, time.perf_counter() - queued)
             loop.call_soon_threadsafe(on_begin)
             return act()
 

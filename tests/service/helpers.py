@@ -72,7 +72,7 @@ class FakeCore:
         planned = "" if plan is None else plan.ct.digest
         content = f"{digest_of(opened)} {planned} {options.refine}".encode()
         findings = (Finding("volume-ratio", Verdict.REVIEW, "The volume is 2.1 times that of the plan.", 2.1, 2.0),)
-        report = example_report().model_copy(update={"stages_s": dict(stopwatch.seconds), "options": options})
+        report = example_report().model_copy(update={"stages_s": stopwatch.seconds, "options": options})
         return Answer(
             {"RECOMMENDED": b"R" + content, "PROPAGATED": b"P" + content, "SEGMENTED": b"S" + content}, report, findings
         )
