@@ -16,6 +16,9 @@ DCMRTSTRUCT_PYTHON = os.environ.get("RECONTOUR_DCMRTSTRUCT2NII_PYTHON", "")
 """Python of an environment that has dcmrtstruct2nii; it needs pydicom < 3 and so cannot share ours."""
 
 needs_dciodvfy = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not installed")
+needs_dcmrtstruct2nii = pytest.mark.skipif(
+    not DCMRTSTRUCT_PYTHON, reason="RECONTOUR_DCMRTSTRUCT2NII_PYTHON names no Python with dcmrtstruct2nii"
+)
 needs_plastimatch = pytest.mark.skipif(shutil.which("plastimatch") is None, reason="plastimatch is not installed")
 
 _DCMRTSTRUCT_SCRIPT = """

@@ -2,10 +2,12 @@
 
 import pytest
 
+from tests.dicom_factory import ORIENTATIONS
 from tests.geometry_cases import CASES, GeometryCase, pass_through_error_mm, referee_percent, through_mask, written
-from tests.referees import dciodvfy_errors, needs_dciodvfy, needs_plastimatch
+from tests.referees import dciodvfy_errors, needs_dciodvfy, needs_dcmrtstruct2nii, needs_plastimatch
 
-ONE_PER_POSITION = CASES[::7]
+ONE_PER_POSITION = [CASES[6 * n + n % 6] for n in range(len(ORIENTATIONS))]
+"""Every patient position, and every spacing at least once."""
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
@@ -36,6 +38,18 @@ def test_holes_as_exclusive_or_come_back_as_exactly(one: GeometryCase) -> None:
 def test_plastimatch_finds_the_volumes_of_the_formula(one: GeometryCase) -> None:
     for name, percent in referee_percent(one, "plastimatch").items():
         assert abs(percent) <= 1.0, name
+
+
+@needs_dcmrtstruct2nii
+@pytest.mark.parametrize("one", ONE_PER_POSITION[::3], ids=str)
+def test_dcmrtstruct2nii_finds_the_volumes_of_the_formula(one: GeometryCase) -> None:
+    for name, percent in referee_percent(one, "dcmrtstruct2nii").items():
+        assert abs(percent) <= 1.0, name
+
+
+def test_the_referees_see_every_patient_position() -> None:
+    assert {one.position for one in ONE_PER_POSITION} == set(ORIENTATIONS)
+    assert len({one.spacing_mm for one in ONE_PER_POSITION}) == 6
 
 
 @needs_dciodvfy
