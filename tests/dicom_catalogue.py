@@ -279,8 +279,12 @@ def colour(_k: int, dataset: Dataset) -> None:
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
 
 
-def patient(keyword: str, value: object) -> Callable[[], Upload]:
-    return daily_with(every(keyword, value))
+def patient(**values: object) -> Callable[[], Upload]:
+    def edit(k: int, dataset: Dataset) -> None:
+        for keyword, value in values.items():
+            every(keyword, value)(k, dataset)
+
+    return daily_with(edit)
 
 
 def executable(files: list[bytes]) -> list[bytes]:
@@ -504,13 +508,30 @@ CATALOGUE: tuple[Input, ...] = (
         ("header-unreadable",),
     ),
     # Patient
-    Input("another Patient ID", patient("PatientID", "PLANTED-OTHER"), E.PatientMismatch),
-    Input("another birth date", patient("PatientBirthDate", "19470812"), E.PatientMismatch),
-    Input("another sex", patient("PatientSex", "F"), E.PatientMismatch),
+    Input("another Patient ID", patient(PatientID="PLANTED-OTHER"), E.PatientMismatch),
+    Input("another birth date", patient(PatientBirthDate="19470812"), E.PatientMismatch),
+    Input("another sex", patient(PatientSex="F"), E.PatientMismatch),
     Input("two patients in one series", daily_with(one(2, "PatientID", "PLANTED-OTHER")), E.PatientMismatch),
-    Input("another spelling of the name", patient("PatientName", "PLANTEDFAMILY^Plantedgiven^^"), None),
-    Input("another name", patient("PatientName", "Planted^Married"), None, ("patient-name",)),
-    Input("no birth date in the daily CT", patient("PatientBirthDate", ""), None, ("patient-unverified",)),
+    Input("another spelling of the name", patient(PatientName="PLANTEDFAMILY^Plantedgiven^^"), None),
+    Input("another name", patient(PatientName="Planted^Married"), None, ("patient-name",)),
+    Input(
+        "another name and no Patient ID in the daily CT",
+        patient(PatientName="Planted^Married", PatientID=""),
+        E.PatientMismatch,
+    ),
+    Input(
+        "no Patient ID in the daily CT",
+        patient(PatientID=""),
+        None,
+        ("patient-unverified",),
+    ),
+    Input(
+        "neither Patient ID nor birth date in the daily CT",
+        patient(PatientID="", PatientBirthDate=""),
+        None,
+        ("patient-unverified", "patient-unidentified"),
+    ),
+    Input("no birth date in the daily CT", patient(PatientBirthDate=""), None, ("patient-unverified",)),
     # Structure set
     Input("an RTSTRUCT in another frame of reference", plan_with(other_frame), E.StructureReferenceMismatch),
     Input("an RTSTRUCT of another series", plan_with(other_series), E.StructureReferenceMismatch),

@@ -1,6 +1,9 @@
 """Whether planning CT, plan and daily CT are of one patient. PS3.3 C.7.1.1."""
 
+from collections.abc import Iterator, Mapping
 from typing import Final
+
+from pydicom import Dataset
 
 from imaging.dicom.objects import CtSeries, PlannedStructures
 from imaging.errors import PatientMismatch
@@ -21,10 +24,12 @@ def check_same_patient(planning: CtSeries, plan: PlannedStructures, daily: CtSer
     """Compare the identity in the three inputs; returns what a person should look at.
 
     Attributes that one input leaves empty cannot be compared and give a finding, as do unequal names (they change by
-    marriage and by spelling) and unequal patient positions (orientation and position of the slices decide).
+    marriage and by spelling) and unequal patient positions (orientation and position of the slices decide). An input
+    whose ID and birth date both have nothing to be compared with fails its check.
 
     Raises:
-        PatientMismatch: If ID, issuer, birth date or sex differ. The message holds no value.
+        PatientMismatch: If ID, issuer, birth date or sex differ, or the name of an input whose ID could not be
+            compared. The message holds no value.
     """
     headers = (planning.header, plan.header, daily.header)
     findings = []
@@ -40,9 +45,7 @@ def check_same_patient(planning: CtSeries, plan: PlannedStructures, daily: CtSer
         if needed and len(stated) < len(ROLES):
             missing = ", ".join(role for role, value in zip(ROLES, values, strict=True) if not value)
             findings.append(_review("patient-unverified", f"{name} is empty in {missing} and could not be compared"))
-    names = {_normalised(str(header.get("PatientName") or "")) for header in headers} - {""}
-    if len(names) > 1:
-        findings.append(_review("patient-name", "Patient's Name is not spelt the same in all inputs; compare them"))
+    findings += _beyond_attributes(dict(zip(ROLES, headers, strict=True)))
     if planning.patient_position != daily.patient_position:
         message = (
             f"Patient Position is {planning.patient_position or 'unknown'} in the planning CT and "
@@ -50,6 +53,35 @@ def check_same_patient(planning: CtSeries, plan: PlannedStructures, daily: CtSer
         )
         findings.append(_review("patient-position", message))
     return tuple(findings)
+
+
+def _beyond_attributes(headers: Mapping[str, Dataset]) -> Iterator[Finding]:
+    """What the names say, and whether anything that tells patients apart could be compared at all."""
+    names = {role: _normalised(str(header.get("PatientName") or "")) for role, header in headers.items()}
+    known = set(names.values()) - {""}
+    without_id = [role for role in headers if not _compared("PatientID", role, headers)]
+    doubtful = [role for role in without_id if names[role] and len(known) > 1]
+    if doubtful:
+        raise PatientMismatch(
+            "Patient's Name differs between the inputs and Patient ID could not be compared for "
+            f"{', '.join(doubtful)}; send objects of one patient that state their Patient ID",
+            attribute="PatientName",
+        )
+    if len(known) > 1:
+        yield _review("patient-name", "Patient's Name is not spelt the same in all inputs; compare them")
+    unknown = [role for role in without_id if not _compared("PatientBirthDate", role, headers)]
+    if unknown:
+        message = (
+            f"neither Patient ID nor Patient's Birth Date could be compared for {', '.join(unknown)}; "
+            "make sure by other means that all inputs are of one patient"
+        )
+        yield Finding("patient-unidentified", Verdict.FAIL, message)
+
+
+def _compared(keyword: str, role: str, headers: Mapping[str, Dataset]) -> bool:
+    """Whether this input and at least one other state the attribute; of three inputs, all are linked if each is."""
+    stated = {name for name, header in headers.items() if str(header.get(keyword) or "").strip()}
+    return role in stated and len(stated) > 1
 
 
 def _normalised(name: str) -> str:
