@@ -154,7 +154,8 @@ class RTStructureSet(SOPClass):
         # The daily CT's own date and time: the clock would make two answers to one question differ, and the scan is
         # the moment whose anatomy the contours show.
         self.StructureSetDate, self.StructureSetTime = _scan_time(daily.header)
-        self.InstanceCreationDate, self.InstanceCreationTime = self.StructureSetDate, self.StructureSetTime
+        # Optional (PS3.3 C.12.1.1), set by the base class from the clock, and the scan's time would be untrue.
+        del self.InstanceCreationDate, self.InstanceCreationTime
         self.OperatorsName = ""
         self.StructureSetLabel = f"AUTO {kind}"
         self.StructureSetDescription = (

@@ -120,6 +120,12 @@ def test_date_and_time_are_those_of_the_scan() -> None:
     assert (answer.StructureSetDate, answer.StructureSetTime) == ("20240304", "101112")
 
 
+def test_no_time_of_writing_is_stated_because_no_clock_is_asked() -> None:
+    answer = written()
+    assert "InstanceCreationDate" not in answer
+    assert "InstanceCreationTime" not in answer
+
+
 def test_number_name_colour_type_and_codes_of_the_plan_are_kept() -> None:
     answer = written()
     rois, contours, observed = (
