@@ -19,6 +19,7 @@ from imaging.masks import RoiPatch
 from imaging.measures import RoiMeasure, measure, measure_packed, on_common_box
 from imaging.metrics import SurfaceDistances, dice, surface_distances
 from imaging.plausibility_limits import PlausibilityLimits
+from imaging.structures import OUTLINE_NAMES
 from imaging.transforms import AffineTransform
 
 __all__ = ["PlausibilityLimits", "RoiMeasure", "assess", "measure", "measure_packed"]
@@ -28,9 +29,6 @@ SIDED_NAME = re.compile(r"(?:^|[_\-. ])(l|r|left|right|lt|rt)(?:$|[_\-. ])", re.
 
 AGREEMENT_MM = 2.0
 """The distance of the two paths is measured on voxels of at most this size."""
-
-BODY_NAMES = ("body", "external", "skin")
-"""A body outline that the plan does not mark as EXTERNAL still tells where the midline is."""
 
 
 def assess(
@@ -70,7 +68,7 @@ def assess(
     """
     now = {number: measure(patch) for number, patch in propagated.items()}
     seen = {number: measure(patch) for number, patch in segmented.items()}
-    outlines = [*external, *(number for number in planned if names.get(number, "").casefold() in BODY_NAMES)]
+    outlines = [*external, *(number for number in planned if names.get(number, "").strip().casefold() in OUTLINE_NAMES)]
     body = next((number for number in outlines if number in planned and number in now), None)
     setting = _Setting(
         daily=daily,

@@ -178,19 +178,21 @@ def test_left_and_right_exchanged_fails() -> None:
     assert findings(left, left, name="Kidney_L", body=body)["propagated-laterality"].verdict is Verdict.PASS
 
 
-def test_a_body_outline_that_is_not_marked_as_external_still_tells_the_midline() -> None:
+@pytest.mark.parametrize(("name", "is_outline"), [("Body", True), (" EXTERNAL ", True), ("Skin", False)])
+def test_a_body_outline_that_is_not_marked_as_external_still_tells_the_midline(name: str, is_outline: bool) -> None:
     body = patch((0, 5, 5), (40, 50, 70), number=9)
     kidney = patch((10, 20, 55), (10, 10, 10))
     found = assess(
         {1: measure(kidney), 9: measure(body)},
         {1: kidney, 9: body},
         segmented={},
-        names={1: "Kidney_L", 9: "Body"},
+        names={1: "Kidney_L", 9: name},
         daily=GRID,
         affine=AffineTransform.identity(),
     )
     # Column 59.5 of the centroid against 39.5 of the midline: 20 columns of 2 mm on its own side.
-    assert next(f.value for f in found if f.check == "propagated-laterality") == pytest.approx(-40)
+    side = next(f for f in found if f.check == "propagated-laterality")
+    assert side.value == (pytest.approx(-40) if is_outline else None)
 
 
 def test_a_sided_organ_just_beyond_the_midline_is_for_review() -> None:
