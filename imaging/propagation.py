@@ -85,7 +85,7 @@ def _daily_boxes(group: PackedMasks, deformation: Deformation, daily: VolumeGeom
     coarse = daily.covering((_COARSE_MM,) * 3)
     shift = vectors_on(deformation.fields, coarse)
     to_index = np.linalg.inv(group.geometry.index_to_lps) @ deformation.affine.matrix
-    # Between coarse points a field may bend; half a cell of bending and one planning voxel are allowed for.
+    # Between coarse points a field may bend; a full cell of bending and one planning voxel are allowed for.
     slack = _COARSE_MM / np.asarray(group.geometry.spacing_mm) + 1.0
     found = np.empty_like(planned)
     _coarse_boxes(shift, to_index @ coarse.index_to_lps, to_index[:3, :3], planned, slack, found)

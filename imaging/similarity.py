@@ -130,6 +130,6 @@ def _distance(fixed, moving, seen, counted):  # type: ignore[no-untyped-def]
     for k in numba.prange(depth):
         for j in range(height):
             for i in range(width):
-                share = np.float32(unequal_bits(fixed[k, j, i], moving[k, j, i])) * np.float32(1 / 60)
+                share = np.float32(unequal_bits(fixed[k, j, i], moving[k, j, i])) * np.float32(1 / BITS)
                 counted[0, k, j, i] = share if seen[k, j, i] else 0
                 counted[1, k, j, i] = 1 if seen[k, j, i] else 0

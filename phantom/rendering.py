@@ -13,8 +13,6 @@ from phantom.contents import Contents
 from phantom.organs import BLADDER_WALL_MM, RECTAL_WALL_MM
 from phantom.texture import Textures
 
-AIR = -1000.0
-
 
 @njit(cache=True, fastmath=True)
 def _look(field, origin, spacing, x, y, z, out, hold):  # type: ignore[no-untyped-def]  # noqa: PLR0917
