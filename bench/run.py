@@ -37,6 +37,7 @@ from service.pipeline import model_folder
 from service.settings import NO_MODEL
 
 NETWORK, REFINEMENT = "network", "refinement"
+MISSED = "MISSED"
 LIMITS_S = {"all but network and refinement": 1.2, REFINEMENT: 1.5}
 LIMIT_MIB = 4096.0
 LIBRARIES = ("numpy", "SimpleITK", "pydicom", "highdicom", "numba", "onnxruntime", "openvino")
@@ -83,7 +84,8 @@ def main() -> None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.with_suffix(".json").write_text(json.dumps(asdict(result), indent=1) + "\n")
         options.out.with_suffix(".md").write_text(f"# Benchmark\n\n```\n{text}\n```\n")
-    sys.exit(0 if result.identical and (result.soak is None or result.soak.passed) else 1)
+    reached = result.identical and MISSED not in text
+    sys.exit(0 if reached or options.report_only else 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="prostate-ct", help="'none' for the registration alone")
     parser.add_argument("--network-repeats", type=int, default=3, help="passes per CPU runtime; 0 to leave them out")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="besides, N small requests in a row")
+    parser.add_argument("--report-only", action="store_true", help="end with 0 also where a goal is missed")
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md")
     return parser
 
@@ -217,7 +220,7 @@ def machine() -> dict[str, str]:
 
 
 def _met(condition: bool) -> str:
-    return "met" if condition else "MISSED"
+    return "met" if condition else MISSED
 
 
 def _tell(message: str) -> None:
