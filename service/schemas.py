@@ -27,7 +27,7 @@ class RequestOptions(Schema):
     ] = "auto"
     rois: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] | None,
-        Field(max_length=1000, description="ROI names of the plan, spelt as there; null for every ROI"),
+        Field(min_length=1, max_length=1000, description="ROI names of the plan, spelt as there; null for every ROI"),
     ] = None
     holes: Annotated[
         Literal["keyhole", "xor"],
@@ -71,9 +71,9 @@ class Readiness(Schema):
 
 
 class Liveness(Schema):
-    """GET /health/live."""
+    """GET /health/live: 200 where `live`, else 503."""
 
-    live: Literal[True] = True
+    live: Annotated[bool, Field(description="false where only a new process can serve again")]
     version: str
 
 

@@ -200,6 +200,19 @@ def test_what_the_core_refuses_becomes_a_problem_with_its_numbers(error: Excepti
     run(scenario())
 
 
+def test_an_empty_list_of_rois_is_refused_before_any_work():
+    async def scenario() -> None:
+        core = FakeCore()
+        async with serving(core) as client:
+            files = [*case_files(), ("options", (None, b'{"rois": []}', "application/json"))]
+            answer = await client.post("/recontour", files=files)
+            assert (answer.status_code, answer.json()["code"]) == (422, "options-invalid")
+            assert answer.json()["detail"].startswith("rois: ")
+            assert core.threads == set()
+
+    run(scenario())
+
+
 def test_a_lost_accelerator_makes_the_service_unready_until_the_golden_case_passes_again():
     async def scenario() -> None:
         core = FakeCore()
