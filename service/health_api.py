@@ -12,11 +12,17 @@ from service.state import state_of
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/health/live", summary="The process answers")
+@router.get(
+    "/health/live",
+    summary="The process can serve, now or later",
+    response_model=Liveness,
+    responses={503: {"model": Liveness, "description": "Start the process anew: its device is lost or hangs"}},
+)
 @router.get("/v2/health/live", summary="Alias of /health/live", include_in_schema=False)
-async def live() -> Liveness:
-    """200 as long as the event loop runs."""
-    return Liveness(version=version("recontour"))
+async def live(request: Request) -> Response:
+    """200 as long as the event loop runs, unless the service was ready once and has lost its device since."""
+    liveness = Liveness(live=state_of(request).alive, version=version("recontour"))
+    return JSONResponse(liveness.model_dump(mode="json"), status_code=200 if liveness.live else 503)
 
 
 @router.get(

@@ -40,6 +40,7 @@ class ServiceState:
         self.served: ServedModel | None = None
         self._checks = dict.fromkeys(("warm_up",) if settings.model == NO_MODEL else CHECKS, Check(passed=None))
         self._phase: Phase = "starting"
+        self._was_ready = False
         self._bringing_up: asyncio.Task[None] | None = None
 
     def restart(self) -> None:
@@ -87,6 +88,15 @@ class ServiceState:
             provider="" if self.served is None else self.served.provider,
         )
 
+    @property
+    def alive(self) -> bool:
+        """Whether this process can serve, now or later.
+
+        A device that fails after it has served is lost to the process: CUDA recovers in a new one only. One that never
+        came up needs a person, and a restart would hide why.
+        """
+        return not (self._was_ready and self._phase == "failed")
+
     def require_ready(self) -> None:
         """Refusal 'draining' or 'not-ready' while no case can be taken."""
         if self._phase == "draining":
@@ -98,6 +108,7 @@ class ServiceState:
         """Whether an error of a case means that the device must be brought up anew; then nothing is ready."""
         if not isinstance(error, ProviderUnavailable) or self._phase != "ready":
             return False
+        self.telemetry.log("device-lost", code=error.code, fault=type(error.__cause__ or error).__name__)
         self._advance("failed")
         self._checks = dict.fromkeys(self._checks, Check(passed=None))
         return True
@@ -108,6 +119,7 @@ class ServiceState:
     def _advance(self, phase: Phase) -> None:
         if self._phase != "draining":
             self._phase = phase
+        self._was_ready = self._was_ready or phase == "ready"
         self.telemetry.ready.set(1 if self._phase == "ready" else 0)
 
 

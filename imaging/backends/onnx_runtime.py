@@ -7,12 +7,16 @@ from pathlib import Path
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
 from imaging.arrays import FloatVoxels
+from imaging.backends.protocol import lost_in_flight
 from imaging.errors import ProviderUnavailable
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
+DEVICE_FAULTS = (faults.Fail, faults.RuntimeException, faults.EPFail, faults.EngineError, faults.DeviceReset)
+"""What a run raises when its device is lost or out of memory; a wrong input raises InvalidArgument instead."""
 
 
 class OnnxRuntimeBackend:
@@ -39,6 +43,8 @@ class OnnxRuntimeBackend:
                 f"the network runs on {self._provider}, not on {CUDA}: install the driver, CUDA 13 and cuDNN 9, "
                 "or set the device to cpu"
             )
+        # Else a fault of CUDA during a run moves the session to the CPU for good, without a word.
+        self._session.disable_fallback()
 
     @property
     def provider(self) -> str:
@@ -47,9 +53,11 @@ class OnnxRuntimeBackend:
 
     def run(self, fixed: FloatVoxels, moving: FloatVoxels, labels: FloatVoxels) -> tuple[FloatVoxels, FloatVoxels]:
         """See `Backend.run`."""
-        segmentation, dvf = self._session.run(
-            ["segmentation", "dvf"], {"fixed": fixed, "moving": moving, "moving_labels": labels}
-        )
+        inputs = {"fixed": fixed, "moving": moving, "moving_labels": labels}
+        try:
+            segmentation, dvf = self._session.run(["segmentation", "dvf"], inputs)
+        except DEVICE_FAULTS as error:
+            raise lost_in_flight() from error
         return segmentation, dvf
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import openvino
 
 from imaging.arrays import FloatVoxels
+from imaging.backends.protocol import lost_in_flight
 
 Precision = Literal["auto", "bf16", "f32"]
 
@@ -32,6 +33,9 @@ class OpenVinoBackend:
 
     def run(self, fixed: FloatVoxels, moving: FloatVoxels, labels: FloatVoxels) -> tuple[FloatVoxels, FloatVoxels]:
         """See `Backend.run`."""
-        results = self._request.infer({"fixed": fixed, "moving": moving, "moving_labels": labels})
+        try:
+            results = self._request.infer({"fixed": fixed, "moving": moving, "moving_labels": labels})
+        except RuntimeError as error:
+            raise lost_in_flight() from error
         # The request reuses its output buffers at the next call, so the answer must own its arrays.
         return results["segmentation"].copy(), results["dvf"].copy()

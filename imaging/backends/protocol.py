@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from imaging.arrays import FloatVoxels
+from imaging.errors import ProviderUnavailable
 
 
 class Backend(Protocol):
@@ -22,4 +23,15 @@ class Backend(Protocol):
 
         Returns:
             Class probabilities (1, C, D-2m, H-2m, W-2m) and DVF (1, 3, D-2m, H-2m, W-2m) in mm, m the margin.
+
+        Raises:
+            ProviderUnavailable: If the device fails during the pass. What the runtime says is the cause, not the text.
         """
+
+
+def lost_in_flight() -> ProviderUnavailable:
+    """What a back end raises where its runtime fails in a run that it has accepted."""
+    return ProviderUnavailable(
+        "the device failed while it ran the network and nothing was contoured: try again, "
+        "and start the program anew if it fails again"
+    )
