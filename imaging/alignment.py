@@ -7,6 +7,7 @@ patient and frames of reference may have nothing to do with each other. Where th
 asked; where that fails too, the case is refused. `bench/alignment.py` measures both side by side.
 """
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numba
@@ -43,6 +44,8 @@ class AlignmentLimits:
         translation_mm: Largest shift of the body's centre, from where it lies or from body centre on body centre.
         determinant: Least and largest change of volume.
         correlation: Least correlation of the two images in the body.
+        correlation_drop: How much less than the identity it may correlate. Up to here the identity is taken instead:
+            the patient lies as planned and the rest is noise; beyond it the search went astray.
     """
 
     overlap: float = 0.80
@@ -52,6 +55,7 @@ class AlignmentLimits:
     translation_mm: float = 150.0
     determinant: tuple[float, float] = (0.8, 1.25)
     correlation: float = 0.5
+    correlation_drop: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -127,16 +131,17 @@ def align_with_report(
     # Edges find the way; the whole body, not its sharpest bones, says where the patient lies.
     points = _pick(fixed_coarse, 12000, rng, source=fixed_fine, by_gradient=False)
     limits = limits or AlignmentLimits()
-    affine = AffineTransform(_gauss_newton(best, points, moving_fine, steps=10))
-    report = _report(affine, fixed_coarse, moving_coarse, screened)
-    if _broken(report, limits):
-        affine = AffineTransform(
-            affine_by_simpleitk(
+    levels = fixed_coarse, moving_coarse
+    affine, report = _settled(_gauss_newton(best, points, moving_fine, steps=10), levels, screened, limits=limits)
+    broken = _broken(report, limits)
+    if broken:
+        # SimpleITK raises where the scans do not meet or hold too little; the first result then stays the answer.
+        with suppress(RuntimeError):
+            second = affine_by_simpleitk(
                 fixed=(fixed_coarse.volume, fixed_fine), moving=(moving_coarse.volume, moving_fine), start=starts[1]
             )
-        )
-        report = _report(affine, fixed_coarse, moving_coarse, screened)
-    broken = _broken(report, limits)
+            affine, report = _settled(second, levels, screened, limits=limits)
+            broken = _broken(report, limits)
     if broken:
         raise RegistrationRejected(
             f"The daily CT could not be aligned to the planning CT: {'; '.join(broken)}. Check that both scans show "
@@ -266,6 +271,18 @@ def _intensity_map(value: NDArray[np.float64], wanted: NDArray[np.float64]) -> t
     return slope, float(wanted.mean() - slope * value.mean())
 
 
+def _settled(
+    matrix: NDArray[np.float64], levels: tuple[_Level, _Level], points: _Picked, *, limits: AlignmentLimits
+) -> tuple[AffineTransform, AlignmentReport]:
+    """The affine with its report, or the identity where that is at least as good; `levels` are fixed and moving."""
+    affine = AffineTransform(matrix)
+    report = _report(affine, *levels, points)
+    if 0 < report.correlation_of_identity - report.correlation <= limits.correlation_drop:
+        affine = AffineTransform.identity()
+        report = _report(affine, *levels, points)
+    return affine, report
+
+
 def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: _Picked) -> AlignmentReport:
     linear = affine.matrix[:3, :3]
     left, singular, right = np.linalg.svd(linear)
@@ -290,7 +307,7 @@ def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: _Pic
 
 def _overlap(affine: AffineTransform, fixed: _Level, moving: _Level) -> float:
     """Dice of the bodies where the moving scan sees, at every second voxel along each axis."""
-    k, j, i = np.indices(tuple(n // 2 for n in fixed.body.shape)).reshape(3, -1) * 2
+    k, j, i = np.indices(tuple((n + 1) // 2 for n in fixed.body.shape)).reshape(3, -1) * 2
     index = moving.geometry.to_index(affine.to_moving(fixed.geometry.to_lps(np.stack([i, j, k], axis=1))))
     nearest = np.round(index).astype(int)[:, ::-1]
     seen = np.all((nearest >= 0) & (nearest < moving.body.shape), axis=1)
@@ -318,8 +335,9 @@ def _broken(report: AlignmentReport, limits: AlignmentLimits) -> list[str]:
         f"the images correlate by {report.correlation:.2f} (at least {limits.correlation})": (
             report.correlation >= limits.correlation
         ),
-        f"the correlation fell from {report.correlation_of_identity:.3f} to {report.correlation:.3f}": (
-            report.correlation >= report.correlation_of_identity
+        f"the correlation fell from {report.correlation_of_identity:.3f} to {report.correlation:.3f} "
+        f"(by {limits.correlation_drop} at most)": (
+            report.correlation >= report.correlation_of_identity - limits.correlation_drop
         ),
     }
     return [text for text, kept in checks.items() if not kept]

@@ -10,6 +10,8 @@ from imaging.volume import Volume
 SAMPLED_PART = 0.05
 SEED = 1
 LOWER_HU, UPPER_HU = -400, 400
+LEAST_VOXELS = 4
+"""SimpleITK's gradients need this many voxels along every axis."""
 
 
 def affine_by_simpleitk(*, fixed: tuple[Volume, Volume], moving: tuple[Volume, Volume], start: Matrix4) -> Matrix4:
@@ -21,7 +23,11 @@ def affine_by_simpleitk(*, fixed: tuple[Volume, Volume], moving: tuple[Volume, V
         start: (4, 4) first guess, from the fixed to the moving patient.
 
     Returns:
-        (4, 4) from the fixed to the moving patient; nothing is checked here.
+        (4, 4) from the fixed to the moving patient; nothing is checked here. The start itself where no grid has
+        enough voxels.
+
+    Raises:
+        RuntimeError: The scans do not meet, or too few samples remain.
     """
     transform = sitk.AffineTransform(3)
     transform.SetCenter(fixed[0].geometry.centre_mm)
@@ -29,6 +35,8 @@ def affine_by_simpleitk(*, fixed: tuple[Volume, Volume], moving: tuple[Volume, V
     centre = np.asarray(fixed[0].geometry.centre_mm)
     transform.SetTranslation((start[:3, :3] @ centre + start[:3, 3] - centre).tolist())
     for fixed_level, moving_level in zip(fixed, moving, strict=True):
+        if min(*fixed_level.geometry.shape, *moving_level.geometry.shape) < LEAST_VOXELS:
+            continue
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsCorrelation()
         method.SetMetricSamplingStrategy(method.RANDOM)

@@ -59,6 +59,42 @@ def test_a_short_daily_scan_finds_its_place_in_the_plan(planning: Volume) -> Non
     assert error_mm(align(fixed=short, moving=planning), truth) < 2.0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_patient_who_lies_as_planned_is_never_refused_over_noise(seed: int) -> None:
+    still = AffineTransform.identity()
+    found, report = align_with_report(fixed=scan(still, noise=seed), moving=scan(still, noise=100 + seed))
+    assert error_mm(found, still) < 0.1
+    assert report.correlation >= report.correlation_of_identity
+
+
+def test_an_affine_that_correlates_far_worse_than_none_is_refused(
+    planning: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    astray = moved(shift=(6.0, 0.0, 0.0)).matrix
+    monkeypatch.setattr("imaging.alignment._gauss_newton", lambda *_, **__: astray)
+    monkeypatch.setattr("imaging.alignment.affine_by_simpleitk", lambda **_: astray)
+    with pytest.raises(RegistrationRejected, match="correlation fell"):
+        align(fixed=scan(AffineTransform.identity()), moving=planning)
+
+
+def test_a_plan_of_three_slices_is_refused_with_the_numbers_although_simpleitk_gives_up(planning: Volume) -> None:
+    thin = Volume(planning.hu[12:15].copy(), GRID.cropped((12, 0, 0), (15, 60, 76)))
+    with pytest.raises(RegistrationRejected) as caught:
+        align(fixed=scan(moved(degrees=1.0)), moving=thin)
+    assert {"overlap", "correlation", "seen"} <= set(caught.value.facts)
+
+
+def test_where_simpleitk_finds_no_common_place_the_first_numbers_are_told(
+    planning: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gives_up(**_: object) -> None:
+        raise RuntimeError("all samples map outside")
+
+    monkeypatch.setattr("imaging.alignment.affine_by_simpleitk", gives_up)
+    with pytest.raises(RegistrationRejected, match="rotation is 6"):
+        align(fixed=scan(moved(degrees=6.0)), moving=planning, limits=AlignmentLimits(rotation_deg=4.0))
+
+
 def test_the_same_scans_give_the_same_matrix_again(planning: Volume) -> None:
     daily = scan(moved(degrees=3.0, shift=(5.0, 0.0, 2.0)))
     first, second = (align(fixed=daily, moving=planning).matrix for _ in range(2))
