@@ -33,7 +33,7 @@ def create_app(settings: Settings, *, core: Core | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state: ServiceState = app.state.service
-        state.restart()
+        state.open()
         yield
         state.close()
 

@@ -47,6 +47,9 @@ class JobStore:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
 
+    def __len__(self) -> int:
+        return len(self._jobs)
+
     def check_open(self) -> None:
         """Make room for one more job, before a body is read for it.
 
@@ -55,7 +58,7 @@ class JobStore:
         """
         if self._capacity == 0:
             raise Refusal("switched-off", "jobs are switched off; send the request without 'Prefer: respond-async'.")
-        self._forget_expired()
+        self.forget_expired()
         if len(self._jobs) >= self._capacity:
             finished = [job for job in self._jobs.values() if job.forget_at is not None]
             if not finished:
@@ -71,7 +74,7 @@ class JobStore:
 
     def get(self, job_id: str) -> Job:
         """The job; Refusal 'job-not-found' if there is none or its time is over."""
-        self._forget_expired()
+        self.forget_expired()
         if job_id not in self._jobs:
             raise Refusal("job-not-found", "there is no such job, or its time is over.")
         return self._jobs[job_id]
@@ -109,11 +112,12 @@ class JobStore:
             raise Refusal("job-not-finished", f"the job is {job.state}.", headers={"Retry-After": "1"})
         return job.answer
 
-    def _stamp(self, job: Job) -> None:
-        job.finished_at = datetime.now(UTC)
-        job.forget_at = self._clock() + self.ttl_s
-
-    def _forget_expired(self) -> None:
+    def forget_expired(self) -> None:
+        """Let go of every job whose time is over."""
         now = self._clock()
         for job_id in [j.id for j in self._jobs.values() if j.forget_at is not None and j.forget_at <= now]:
             del self._jobs[job_id]
+
+    def _stamp(self, job: Job) -> None:
+        job.finished_at = datetime.now(UTC)
+        job.forget_at = self._clock() + self.ttl_s

@@ -33,13 +33,16 @@ class PlanStore(Generic[P]):
         self._clock = clock
         self._plans: dict[str, Staged[P]] = {}
 
+    def __len__(self) -> int:
+        return len(self._plans)
+
     def check_open(self, plan_id: str) -> None:
         """Refuse an id that cannot be staged, before a body is read for it."""
         if self._capacity == 0:
             raise Refusal("switched-off", "plans are not staged here; send the planning objects with each request.")
         if not PLAN_ID.fullmatch(plan_id):
             raise Refusal("bad-request", "a plan id is 1 to 64 letters, digits, dots, dashes and underscores.")
-        self._forget_expired()
+        self.forget_expired()
         if plan_id not in self._plans and len(self._plans) >= self._capacity:
             raise Refusal("plans-full", f"{self._capacity} plans are staged, which is the limit.")
 
@@ -70,7 +73,7 @@ class PlanStore(Generic[P]):
 
     def get(self, plan_id: str) -> Staged[P]:
         """The staged plan; Refusal 'plan-not-found' if there is none or its time is over."""
-        self._forget_expired()
+        self.forget_expired()
         if plan_id not in self._plans:
             raise Refusal("plan-not-found", "nothing is staged under this id, or its time is over.")
         return self._plans[plan_id]
@@ -80,7 +83,8 @@ class PlanStore(Generic[P]):
         self.get(plan_id)
         del self._plans[plan_id]
 
-    def _forget_expired(self) -> None:
+    def forget_expired(self) -> None:
+        """Let go of every plan whose time is over."""
         now = self._clock()
         for plan_id in [name for name, staged in self._plans.items() if staged.expires <= now]:
             del self._plans[plan_id]

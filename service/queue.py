@@ -5,6 +5,7 @@ place is given back when its work has really ended: a thread cannot be stopped, 
 """
 
 import asyncio
+import math
 import queue
 import threading
 from collections.abc import Awaitable, Callable
@@ -86,12 +87,29 @@ class House:
         memory_bytes: int,
         retry_after_s: Callable[[int], int],
         on_depth: Callable[[int], None] = lambda _: None,
+        hung_after_s: float = math.inf,
+        on_hung: Callable[[], None] = lambda: None,
+        on_hung_end: Callable[[], None] = lambda: None,
     ) -> None:
+        """An empty house.
+
+        Args:
+            queue_length: Requests that may wait behind the one at work.
+            memory_bytes: For the bodies of all of them together.
+            retry_after_s: Seconds to come again in, from the number of those inside.
+            on_depth: Called with that number whenever it changes.
+            hung_after_s: Work that runs longer than this is taken to hang.
+            on_hung: Called when it does.
+            on_hung_end: Called if such work ends after all.
+        """
         self._capacity = queue_length + 1
         self._free_bytes = memory_bytes
         self._places: set[Place] = set()
         self._retry_after_s = retry_after_s
         self._on_depth = on_depth
+        self._hung_after_s = hung_after_s
+        self._on_hung = on_hung
+        self._on_hung_end = on_hung_end
         self._worker = DeviceWorker("0")
 
     @property
@@ -130,8 +148,19 @@ class House:
         """Queue `work`. The place stays taken until the work has ended or was cancelled before it began."""
         place.share()
         loop = asyncio.get_running_loop()
-        future = self._worker.submit(work)
-        future.add_done_callback(lambda _: _quietly(loop, place.release))
+        watch = _Watch(loop, self._hung_after_s, self._on_hung)
+
+        def watched() -> T:
+            _quietly(loop, watch.begin)
+            return work()
+
+        def end() -> None:
+            place.release()
+            if watch.end():
+                self._on_hung_end()
+
+        future = self._worker.submit(watched)
+        future.add_done_callback(lambda _: _quietly(loop, end))
         return asyncio.wrap_future(future)
 
     async def run_unplaced(self, work: Callable[[], T]) -> T:
@@ -149,6 +178,31 @@ class House:
             f"{self.depth} of {self._capacity} requests are in the house and {why}; try again in {seconds} s.",
             headers={"Retry-After": str(seconds)},
         )
+
+
+class _Watch:
+    """Notices work that hangs; it does not depend on anybody who still waits for the answer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, after_s: float, on_hung: Callable[[], None]) -> None:
+        self._loop = loop
+        self._after_s = after_s
+        self._on_hung = on_hung
+        self._timer: asyncio.TimerHandle | None = None
+        self._hung = False
+
+    def begin(self) -> None:
+        if math.isfinite(self._after_s):
+            self._timer = self._loop.call_later(self._after_s, self._notice)
+
+    def end(self) -> bool:
+        """Whether the work that has ended was taken to hang."""
+        if self._timer is not None:
+            self._timer.cancel()
+        return self._hung
+
+    def _notice(self) -> None:
+        self._hung = True
+        self._on_hung()
 
 
 async def within_deadline(

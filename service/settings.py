@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     queue_length: Annotated[int, Field(ge=0, description="Requests that may wait behind the one at work")] = 8
     memory_bytes: Annotated[int, Field(ge=1, description="Bodies of all requests in the house together")] = 4096 * MIB
     deadline_s: Annotated[float, Field(gt=0, description="From the last byte received to the answer")] = 300.0
+    hang_grace_s: Annotated[
+        float, Field(ge=0, description="Work that runs for the deadline and this much longer is taken to hang")
+    ] = 30.0
     body_stall_s: Annotated[float, Field(gt=0, description="Longest silence while a body or header is sent")] = 15.0
     body_rate_min: Annotated[int, Field(ge=0, description="Bytes per second below which an upload is ended")] = 16384
     drain_s: Annotated[float, Field(ge=0, description="Not ready but still serving after SIGTERM")] = 5.0

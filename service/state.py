@@ -18,6 +18,9 @@ from service.telemetry import Telemetry
 
 CHECKS = ("model_hash", "provider", "warm_up", "golden_case")
 
+SWEEP_S = 60.0
+"""Nobody may ask again for an expired plan or job, and a patient's scans must not lie in memory until somebody does."""
+
 Phase = Literal["starting", "ready", "failed", "draining"]
 
 
@@ -28,12 +31,16 @@ class ServiceState:
         self.settings = settings
         self.core = core
         self.telemetry = telemetry
+        self._patience_s = settings.deadline_s + settings.hang_grace_s
         self.latency = Latency(target_s=settings.latency_target_s)
         self.house = House(
             queue_length=settings.queue_length,
             memory_bytes=settings.memory_bytes,
             retry_after_s=self.latency.retry_after_s,
             on_depth=telemetry.queue_depth.set,
+            hung_after_s=self._patience_s,
+            on_hung=self._hung,
+            on_hung_end=self._answers_again,
         )
         self.plans: PlanStore[ReadPlan] = PlanStore(capacity=settings.plans_max, ttl_s=settings.plan_ttl_s)
         self.jobs = JobStore(capacity=settings.jobs_max, ttl_s=settings.job_ttl_s)
@@ -42,15 +49,23 @@ class ServiceState:
         self._phase: Phase = "starting"
         self._was_ready = False
         self._bringing_up: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """The application begins."""
+        self.restart()
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
     def restart(self) -> None:
         """Bring the model up, at the start or after its device was lost."""
+        self._checks = dict.fromkeys(self._checks, Check(passed=None))
         self._bringing_up = asyncio.get_running_loop().create_task(self.bring_up())
 
     def close(self) -> None:
         """The application ends."""
-        if self._bringing_up is not None:
-            self._bringing_up.cancel()
+        for task in (self._bringing_up, self._sweeping):
+            if task is not None:
+                task.cancel()
         self.house.close()
 
     async def bring_up(self) -> None:
@@ -58,7 +73,9 @@ class ServiceState:
         self._phase = "starting" if self._phase != "draining" else "draining"
         self.telemetry.ready.set(0)
         try:
-            served = await self.house.run_unplaced(lambda: self.core.bring_up(self._check))
+            bringing_up = self.house.run_unplaced(lambda: self.core.bring_up(self._check))
+            # A first start may tune for minutes and has a probe of its own; a lost device may hang here for ever.
+            served = await asyncio.wait_for(bringing_up, self._patience_s if self._was_ready else None)
         except RecontouringError as error:
             self.telemetry.log("not-ready", code=error.code)
             self._advance("failed")
@@ -73,6 +90,12 @@ class ServiceState:
             self.telemetry.model_loaded(name=manifest.name, version=manifest.version, provider=served.provider)
             self.telemetry.log("ready", model=manifest.identity, provider=served.provider)
         self._advance("ready")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.plans.forget_expired()
+            self.jobs.forget_expired()
 
     def drain(self) -> None:
         """From now on not ready; requests in the house are finished."""
@@ -110,8 +133,18 @@ class ServiceState:
             return False
         self.telemetry.log("device-lost", code=error.code, fault=type(error.__cause__ or error).__name__)
         self._advance("failed")
-        self._checks = dict.fromkeys(self._checks, Check(passed=None))
         return True
+
+    def _hung(self) -> None:
+        self.telemetry.log("device-hangs", seconds=self._patience_s)
+        if self._phase == "ready":
+            name = "provider" if "provider" in self._checks else "warm_up"
+            self._check(name, False, f"one case has been at work for {self._patience_s:g} s; the device hangs")
+            self._advance("failed")
+
+    def _answers_again(self) -> None:
+        if self._phase == "failed":
+            self.restart()
 
     def _check(self, name: str, passed: bool, detail: str) -> None:
         self._checks[name] = Check(passed=passed, detail=detail)

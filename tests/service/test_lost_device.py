@@ -1,6 +1,7 @@
 """A device that fails or hangs while patients are being treated: the service must notice, say so, and be restarted."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -149,5 +150,82 @@ def test_a_service_that_never_was_ready_stays_alive_so_that_its_reason_can_be_re
         async with serving(core, ready=False) as client:
             await settled(client, "failed")
             assert (await client.get("/health/live")).status_code == 200
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_device_that_hangs_is_noticed_though_nobody_waits_for_its_answer_any_more(waits: bool):
+    async def scenario() -> None:
+        core = FakeCore()
+        core.release.clear()
+        async with serving(core, deadline_s=0.1, hang_grace_s=0.1) as client:
+            case = asyncio.create_task(client.post("/recontour", files=case_files()))
+            await until(lambda: core.at_work == 1)
+            if waits:
+                assert (await case).json()["code"] == "deadline-exceeded"
+            else:
+                case.cancel()
+            assert (await client.get("/health/live")).status_code == 200
+            await settled(client, "failed")
+            assert (await client.get("/health/live")).status_code == 503
+            ready = await client.get("/health/ready")
+            assert ready.status_code == 503
+            assert ready.json()["checks"]["provider"] == {
+                "passed": False,
+                "detail": "one case has been at work for 0.2 s; the device hangs",
+            }
+            assert (await client.post("/recontour", files=case_files())).json()["code"] == "not-ready"
+            core.release.set()
+
+    run(scenario())
+
+
+def test_work_that_was_only_slow_is_followed_by_all_checks_before_the_next_case():
+    async def scenario() -> None:
+        core = FakeCore()
+        core.release.clear()
+        async with serving(core, deadline_s=0.05, hang_grace_s=0.05) as client:
+            assert (await client.post("/recontour", files=case_files())).status_code == 504
+            await settled(client, "failed")
+            core.release.set()
+            await settled(client, "ready")
+            assert core.bring_ups == 2
+            assert (await client.get("/health/live")).status_code == 200
+            assert (await client.post("/recontour", files=case_files())).status_code == 200
+
+    run(scenario())
+
+
+def test_a_device_that_hangs_while_it_is_brought_up_again_is_noticed_too():
+    answers = threading.Event()
+
+    class Core(FakeCore):
+        def bring_up(self, passed: PassCheck) -> ServedModel | None:
+            if self.bring_ups:
+                assert answers.wait(10)
+            return super().bring_up(passed)
+
+    async def scenario() -> None:
+        core = Core()
+        async with serving(core, deadline_s=0.05, hang_grace_s=0.05) as client:
+            core.error = ProviderUnavailable("the device failed")
+            answer = await client.post("/recontour", files=case_files())
+            assert answer.json()["code"] == "provider-unavailable"
+            await settled(client, "failed")
+            assert (await client.get("/health/live")).status_code == 503
+            answers.set()
+
+    run(scenario())
+
+
+def test_work_within_its_time_leaves_no_watch_behind():
+    async def scenario() -> None:
+        core = FakeCore()
+        async with serving(core, deadline_s=0.2, hang_grace_s=0.0) as client:
+            assert (await client.post("/recontour", files=case_files())).status_code == 200
+            await asyncio.sleep(0.3)
+            assert (await client.get("/health/live")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 200
 
     run(scenario())

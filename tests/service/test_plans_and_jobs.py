@@ -173,6 +173,20 @@ def test_finished_jobs_are_forgotten_after_their_time():
     run(scenario())
 
 
+def test_scans_and_answers_whose_time_is_over_leave_the_memory_though_nobody_asks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("service.state.SWEEP_S", 0.01)
+
+    async def scenario() -> None:
+        async with serving(FakeCore(), plan_ttl_s=0.1, job_ttl_s=0.1) as client:
+            state = client._transport.app.state.service  # type: ignore[attr-defined]
+            assert (await client.put("/plans/a", files=PLAN)).status_code == 201
+            assert (await client.post("/recontour", files=case_files(), headers=ASYNC)).status_code == 202
+            assert (len(state.plans), len(state.jobs)) == (1, 1)
+            await until(lambda: len(state.plans) == 0 and len(state.jobs) == 0)
+
+    run(scenario())
+
+
 def test_unfinished_jobs_are_bounded():
     async def scenario() -> None:
         core = FakeCore()
