@@ -12,8 +12,7 @@ from statistics import median
 
 import numpy as np
 
-from bench.cases import BenchCase, cort_liver
-from bench.refinement import overlaps
+from bench.real_case import RealCase, cort_liver, mean_without_outline
 from imaging.alignment import COARSE_MM, FINE_MM, align_with_report
 from imaging.alignment_simpleitk import affine_by_simpleitk
 from imaging.errors import RegistrationRejected
@@ -69,11 +68,10 @@ def error_mm(found: AffineTransform, true: AffineTransform, geometry: VolumeGeom
     return float(np.linalg.norm(found.to_moving(corners) - true.to_moving(corners), axis=1).mean())
 
 
-def mean_dice(case: BenchCase, affine: AffineTransform, setup: AffineTransform) -> float:
+def mean_dice(case: RealCase, affine: AffineTransform, setup: AffineTransform) -> float:
     """Without BODY; the affine of the moved scan, brought back to the grid of the truth."""
     back = AffineTransform(affine.matrix @ np.linalg.inv(setup.matrix))
-    scores = overlaps(case, Deformation(back))
-    return float(np.mean([score for name, score in scores.items() if name != "BODY"]))
+    return mean_without_outline(case.carried(Deformation(back)))
 
 
 def main() -> None:
@@ -107,10 +105,12 @@ def main() -> None:
     for hard in (False, True):
         real = cort_liver(hard=hard)
         for number in range(options.setups):
-            setup = AffineTransform.identity() if number == 0 else random_setup(rng, real.daily.geometry.centre_mm)
+            setup = (
+                AffineTransform.identity() if number == 0 else random_setup(rng, real.daily.volume.geometry.centre_mm)
+            )
             kind = "cort-liver hard, Dice" if hard else "cort-liver, Dice"
-            fixed = moved(real.daily, setup)
-            run(kind, fixed, real.planning, lambda a, c=real, s=setup: mean_dice(c, a, s))
+            fixed = moved(real.daily.volume, setup)
+            run(kind, fixed, real.planning.volume, lambda a, c=real, s=setup: mean_dice(c, a, s))
     print("| material | method | median | worst | rejected |\n|---|---|---|---|---|")
     for (kind, name), values in scores.items():
         worst = np.nanmax(values) if "error" in kind else np.nanmin(values)

@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from bench.cases import SHARED
+from bench.real_case import SHARED
 from imaging.geometry import VolumeGeometry
 from imaging.rasterize import mask_of, rasterize
 from phantom.case import CLINIC_A, CLINIC_B, VirtualPatient

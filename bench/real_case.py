@@ -1,11 +1,11 @@
 """The real abdominal CT of the shared test data as DICOM files, with what is known about its truth."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.cases import SHARED
 from imaging.arrays import MaskVoxels
 from imaging.dicom.ct_series import read_ct_series
 from imaging.dicom.limits import ReadLimits
@@ -14,10 +14,13 @@ from imaging.dicom.parse import parse
 from imaging.dicom.structure_set_reader import read_structure_set
 from imaging.masks import RoiPatch
 from imaging.metrics import dice
+from imaging.propagation import propagate
 from imaging.rasterize import mask_of, rasterize
 from imaging.structures import StructureSet
+from imaging.transforms import Deformation
 from recontour.scoring import patches_of
 
+SHARED = Path(os.environ.get("RECONTOUR_SHARED", Path(__file__).resolve().parents[1] / ".." / "shared"))
 FOLDER = SHARED / "data" / "cort-liver"
 ABSENT = "the shared test data with the case cort-liver are not beside the project (nor at RECONTOUR_SHARED)"
 SYNTHETIC = "a real CT with its clinical contours; the deformation to the daily CT is synthetic"
@@ -50,6 +53,13 @@ class RealCase:
     def names(self) -> dict[int, str]:
         return {roi.number: roi.name for roi in self.plan.structures.rois}
 
+    def carried(self, deformation: Deformation) -> dict[str, float]:
+        """Dice of every planned ROI, BODY too, as a deformation carries it to the daily CT."""
+        masks = rasterize(self.plan.structures, self.planning.volume.geometry)
+        patches = propagate(masks, deformation, self.daily.volume.geometry)
+        names = self.names()
+        return {names[patch.roi_number]: dice(whole(patch), self.truth[names[patch.roi_number]]) for patch in patches}
+
     def read_answer(self, rtstruct: bytes) -> StructureSet:
         return read_structure_set(parse(rtstruct, limits=LIMITS), self.daily, limits=LIMITS).structures
 
@@ -57,12 +67,20 @@ class RealCase:
         """Dice of the planned ROIs where the coordinates of both scans put them."""
         planned, drawn_on = self.plan.structures, self.planning.volume.geometry
         patches = patches_of(planned, drawn_on, daily=self.daily.volume.geometry)
-        return {name: dice(_whole(patches[number]), self.truth[name]) for number, name in self.names().items()}
+        return {name: dice(whole(patches[number]), self.truth[name]) for number, name in self.names().items()}
 
     def dice_of(self, structures: StructureSet) -> dict[str, float]:
         """Dice of ROIs that are drawn on the daily CT; an ROI without contours has 0."""
         masks = rasterize(structures, self.daily.volume.geometry)
         return {roi.name: dice(mask_of(masks, roi.number), self.truth[roi.name]) for roi in structures.rois}
+
+
+def cort_liver(*, hard: bool) -> RealCase:
+    """`load` for a benchmark, which ends with a clear word where the data are absent."""
+    case = load(hard=hard)
+    if case is None:
+        raise SystemExit(ABSENT)
+    return case
 
 
 def load(*, hard: bool) -> RealCase | None:
@@ -115,7 +133,8 @@ def _truth(path: Path, daily: CtSeries) -> dict[str, MaskVoxels]:
     return truth
 
 
-def _whole(patch: RoiPatch) -> MaskVoxels:
+def whole(patch: RoiPatch) -> MaskVoxels:
+    """The patch as a mask on its whole grid."""
     mask = np.zeros(patch.geometry.shape, dtype=bool)
     box = tuple(slice(a, a + n) for a, n in zip(patch.lower, patch.inside.shape, strict=True))
     mask[box] = patch.inside >= 0.5
