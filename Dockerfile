@@ -23,7 +23,8 @@ COPY service service
 COPY phantom phantom
 COPY training training
 COPY recontour recontour
-RUN /opt/venv/bin/pip install ".[${EXTRA}]" \
+COPY deploy/constraints-${EXTRA}.txt constraints.txt
+RUN /opt/venv/bin/pip install --constraint constraints.txt ".[${EXTRA}]" \
  && /opt/venv/bin/python -m compileall -q /opt/venv/lib
 
 FROM ${BASE_IMAGE}
