@@ -148,7 +148,7 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
         )
         response["description"] = "; ".join(filter(None, (response["description"], kind.title)))
         response["content"][MEDIA_TYPE]["examples"][code] = {"$ref": f"#/components/examples/{code}"}
-        if kind.status in (503, 409):
+        if kind.status in (409, 429, 503):
             response["headers"] = {"Retry-After": _header("Seconds")}
     return responses
 

@@ -95,11 +95,11 @@ PROBLEMS: Mapping[str, ProblemKind] = _table(
         ),
         (
             "plans-full",
-            503,
+            429,
             "No more plans can be staged",
             "DELETE a plan that is no longer needed, or wait until one expires.",
         ),
-        ("queue-full", 503, "The service is busy", "Try again after Retry-After."),
+        ("queue-full", 429, "The service is busy", "Try again after Retry-After."),
         ("draining", 503, "The service is shutting down", "Try again after Retry-After; another instance will answer."),
         ("not-ready", 503, "The service is not ready", "GET /health/ready says why; try again after Retry-After."),
         ("switched-off", 404, "This part of the service is switched off", "Ask who runs the service to switch it on."),
@@ -172,7 +172,7 @@ PROBLEMS: Mapping[str, ProblemKind] = _table(
 )
 
 RETRYABLE = frozenset({"model-error", "provider-unavailable", "not-ready", "draining", "queue-full", "plans-full"})
-"""Codes that always carry Retry-After."""
+"""Codes that always carry Retry-After: 429 where the client asks for too much, 503 where the service cannot serve."""
 
 
 @dataclass(frozen=True)

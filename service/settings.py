@@ -145,7 +145,7 @@ class Settings(BaseSettings):
             and name.upper() not in NOT_OURS
         )
         if unknown:
-            raise ValueError(f"not a setting: {', '.join(unknown)}; docs/http.md lists them")
+            raise ValueError(f"not a setting: {', '.join(unknown)}; docs/deploy.md lists them")
         return cls(**given)  # type: ignore[arg-type]
 
 

@@ -50,7 +50,7 @@ def test_recontour_describes_every_request_and_answer_form_and_its_problems():
         "application/dicom", "multipart/related", "application/zip", "application/json",
     }  # fmt: skip
     assert set(post["responses"]) == {
-        "200", "202", "400", "401", "404", "406", "408", "413", "415", "422", "500", "503", "504",
+        "200", "202", "400", "401", "404", "406", "408", "413", "415", "422", "429", "500", "503", "504",
     }  # fmt: skip
     for status, response in post["responses"].items():
         if int(status) >= 400:

@@ -3,11 +3,15 @@
 import asyncio
 import json
 import logging
+import re
 import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from imaging.errors import InputError, RecontouringError
+from imaging.dicom.ct_geometry import slice_spacing
+from imaging.errors import InputError, MissingSlices, RecontouringError
 from service.latency import Latency, percentile
 from service.problems import PROBLEMS, problem_of
 from service.telemetry import JsonLines, Telemetry, configure_logging
@@ -238,6 +242,16 @@ def test_every_refusal_of_the_core_has_its_row_in_the_table():
     assert codes <= set(PROBLEMS)
 
 
+def test_the_problem_in_the_documentation_is_what_the_reader_says_of_such_a_scan():
+    """Slices of 2.5 mm from z = 98 to 128 mm, those at 108 and 118 mm missing."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "http.md").read_text()
+    shown = json.loads(re.search(r"^    (\{\"type\".*?\}\})$", page, re.DOTALL | re.MULTILINE).group(1))  # type: ignore[union-attr]
+    z_mm = np.array([z for z in np.arange(98.0, 128.1, 2.5) if z not in (108.0, 118.0)])
+    with pytest.raises(MissingSlices) as refused:
+        slice_spacing(z_mm)
+    assert problem_of(refused.value).body("7b0f4a52-6f0c-4c1c-9d0e-0a8f6c2f9f10") == shown
+
+
 def test_an_error_of_the_core_without_a_row_is_a_bug_and_not_a_guess():
     class Unlisted(InputError):
         code = "unlisted"
@@ -251,7 +265,8 @@ def test_an_error_of_the_core_without_a_row_is_a_bug_and_not_a_guess():
         ("too-large", 413), ("unsupported-object", 415), ("lossy-pixel-data", 415), ("not-dicom", 415),
         ("truncated", 422), ("patient-mismatch", 422), ("structure-reference-mismatch", 422),
         ("registration-rejected", 422), ("options-invalid", 422), ("model-not-found", 404), ("plan-not-found", 404),
-        ("job-not-found", 404), ("model-error", 503), ("provider-unavailable", 503), ("queue-full", 503),
+        ("job-not-found", 404), ("model-error", 503), ("provider-unavailable", 503), ("queue-full", 429),
+        ("plans-full", 429), ("not-ready", 503), ("draining", 503),
         ("plan-conflict", 409), ("deadline-exceeded", 504), ("body-stalled", 408), ("internal-error", 500),
     ],
 )  # fmt: skip

@@ -84,6 +84,17 @@ def test_plans_are_bounded_in_number_and_time():
     assert store.get("b").plan == "B"
 
 
+def test_a_full_store_of_plans_tells_the_client_to_come_again():
+    async def scenario() -> None:
+        async with serving(FakeCore(), plans_max=1) as client:
+            assert (await client.put("/plans/a", files=PLAN)).status_code == 201
+            refused = await client.put("/plans/b", files=PLAN)
+            assert (refused.status_code, refused.json()["code"]) == (429, "plans-full")
+            assert int(refused.headers["retry-after"]) >= 1
+
+    run(scenario())
+
+
 def test_plans_and_jobs_can_be_switched_off():
     async def scenario() -> None:
         async with serving(FakeCore(), plans_max=0, jobs_max=0) as client:
@@ -145,7 +156,7 @@ def test_a_job_that_waits_can_be_cancelled_and_frees_its_place():
         async with serving(core, queue_length=1) as client:
             first = (await client.post("/recontour", files=case_files("1"), headers=ASYNC)).headers["location"]
             second = (await client.post("/recontour", files=case_files("2"), headers=ASYNC)).headers["location"]
-            assert (await client.post("/recontour", files=case_files("3"), headers=ASYNC)).status_code == 503
+            assert (await client.post("/recontour", files=case_files("3"), headers=ASYNC)).status_code == 429
             assert (await client.get(second)).json()["state"] == "queued"
             await client.delete(second)
             assert (await client.get(second)).json()["state"] == "cancelled"
@@ -194,7 +205,7 @@ def test_unfinished_jobs_are_bounded():
         async with serving(core, jobs_max=1) as client:
             assert (await client.post("/recontour", files=case_files(), headers=ASYNC)).status_code == 202
             refused = await client.post("/recontour", files=case_files(), headers=ASYNC)
-            assert (refused.status_code, refused.json()["code"]) == (503, "queue-full")
+            assert (refused.status_code, refused.json()["code"]) == (429, "queue-full")
             assert "retry-after" in refused.headers
             core.release.set()
 

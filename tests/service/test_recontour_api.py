@@ -239,7 +239,7 @@ def test_a_full_house_answers_at_once_with_retry_after_and_everyone_inside_is_se
             while b"recontour_queue_depth 3.0" not in (await client.get("/metrics")).content:
                 await asyncio.sleep(0.01)
             refused = await client.post("/recontour", files=case_files("late"))
-            assert (refused.status_code, refused.json()["code"]) == (503, "queue-full")
+            assert (refused.status_code, refused.json()["code"]) == (429, "queue-full")
             assert 1 <= int(refused.headers["retry-after"]) <= 60
             assert (await client.get("/health/live")).status_code == 200
             core.release.set()
@@ -268,14 +268,14 @@ def test_bodies_that_would_not_fit_into_memory_together_are_refused():
     async def scenario() -> None:
         async with serving(FakeCore(), memory_bytes=1000) as client:
             answer = await client.post("/recontour", content=b"x" * 1001, headers={"Content-Type": "application/zip"})
-            assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
+            assert (answer.status_code, answer.json()["code"]) == (429, "queue-full")
 
             async def undeclared() -> AsyncIterator[bytes]:
                 for _ in range(11):
                     yield b"x" * 100
 
             answer = await client.post("/recontour", content=undeclared(), headers={"Content-Type": "application/zip"})
-            assert (answer.status_code, answer.json()["code"]) == (503, "queue-full")
+            assert (answer.status_code, answer.json()["code"]) == (429, "queue-full")
             metrics = await client.get("/metrics")
             assert b"recontour_queue_depth 0.0" in metrics.content
 
@@ -289,7 +289,7 @@ def test_an_answer_that_takes_too_long_is_a_504_and_its_place_is_free_only_after
         async with serving(core, deadline_s=0.05, queue_length=0) as client:
             answer = await client.post("/recontour", files=case_files())
             assert (answer.status_code, answer.json()["code"]) == (504, "deadline-exceeded")
-            assert (await client.post("/recontour", files=case_files())).status_code == 503
+            assert (await client.post("/recontour", files=case_files())).status_code == 429
             core.release.set()
             await until(lambda: core.at_work == 0)
             await asyncio.sleep(0.02)
