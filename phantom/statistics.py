@@ -13,11 +13,11 @@ Published:
   about the left-right axis 3.7 and 3.0 degrees. Stroom et al., Radiother Oncol 51 (1999) 237-248 [A].
 - The same, SD: 0.9 mm LR, 2.7 mm AP, 1.7 mm SI. van Herk et al., Int J Radiat Oncol Biol Phys 33 (1995) 1311-1320 [M];
   the review of Langen and Jones, Int J Radiat Oncol Biol Phys 50 (2001) 265-278, gives a range around it [M].
-- The rectum drives AP: within 35 minutes the change of its cross-section correlates with AP motion by r = 0.82, its volume
-  on the planning CT by -0.19, 26 patients. Mangar et al., Trends Med Res 1 (2006) 55-65 [A].
-- Seminal vesicles against the prostate, SD (LR, AP, SI): 1.9, 2.9, 3.6 mm between patients, 1.4, 2.7, 2.1 mm from day to
-  day, 771 CTs of 24 patients. Radiat Oncol 7 (2012) 139 [A]. That they move more than the prostate is also in Frank et
-  al., Int J Radiat Oncol Biol Phys 71 (2008) 813-820 [M].
+- The rectum drives AP: within 35 minutes the change of its cross-section correlates with AP motion by r = 0.82, its
+  volume on the planning CT by -0.19, 26 patients. Mangar et al., Trends Med Res 1 (2006) 55-65 [A].
+- Seminal vesicles against the prostate, SD (LR, AP, SI): 1.9, 2.9, 3.6 mm between patients, 1.4, 2.7, 2.1 mm from day
+  to day, 771 CTs of 24 patients. Radiat Oncol 7 (2012) 139 [A]. That they move more than the prostate is also in Frank
+  et al., Int J Radiat Oncol Biol Phys 71 (2008) 813-820 [M].
 - Set-up before correction, prostate, SD: 1.0-3.8 mm between patients, 1.2-3.5 mm from day to day. Hurkmans et al.,
   Radiother Oncol 58 (2001) 105-120 [A]; both kinds together are 1.6-5.2 mm. Ours: 3-5 mm per axis.
 
