@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
-from imaging.displacement import jacobian_determinant, taper_weight, tapered, to_daily, vectors_on
+from imaging.displacement import least_determinant, taper_weight, tapered, to_daily, vectors_on
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
@@ -49,12 +49,14 @@ class ChosenDeformation:
         deformation: Affine, then the accepted part of the network's field, then the accepted correction.
         findings: What was not used, or smoothed, and how much of the judged space that concerns.
         step: (z, y, x) uint8 on `geometry`: 0 affine, 1 network, 2 refinement.
-        geometry: The coarse grid of `step`.
+        determinant: (z, y, x) smallest local change of volume around the points of `geometry`; None for the affine.
+        geometry: The coarse grid of `step` and `determinant`.
     """
 
     deformation: Deformation
     findings: tuple[Finding, ...]
     step: NDArray[np.uint8]
+    determinant: FloatVoxels | None
     geometry: VolumeGeometry
 
     def carried_by(self, patch: RoiPatch) -> Step:
@@ -98,22 +100,25 @@ def choose_deformation(
     step = np.zeros(grid.shape, dtype=np.uint8)
     total = np.zeros((3, *grid.shape), dtype=np.float32)
     distance = judge.distance(total)
+    determinant: FloatVoxels | None = None
     if network is not None:
-        field, weight = _accepted_network(network, judge, distance, findings)
+        field, weight, least = _accepted_network(network, judge, distance, findings)
         if field is not None:
+            determinant = least
             fields.append(field)
             total = vectors_on(fields, grid)
             distance = judge.distance(total)
             step[weight > 0.5] = 1
     if refine == "auto":
         pulled = pull_together(fixed=fixed, moving=moving, affine=affine, grid=grid, start=total)
-        correction, weight = _accepted_correction(
-            (pulled.vectors - total) * _border(grid, daily.geometry), total, judge, distance, findings
+        correction, weight, least = _accepted_correction(
+            (pulled.vectors - total) * _border(grid, daily.geometry), tuple(fields), judge, distance, findings
         )
         if correction is not None:
-            fields.append(DisplacementField(correction, grid))
+            fields.append(correction)
+            determinant = least
             step[weight > 0.5] = 2
-    return ChosenDeformation(Deformation(affine, tuple(fields)), tuple(findings), step, grid)
+    return ChosenDeformation(Deformation(affine, tuple(fields)), tuple(findings), step, determinant, grid)
 
 
 def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affine: AffineTransform) -> VolumeGeometry:
@@ -169,64 +174,93 @@ def _weight(before: FloatVoxels, after: FloatVoxels, *, gain: float) -> FloatVox
 
 def _accepted_network(
     network: DisplacementField, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
-) -> tuple[DisplacementField | None, FloatVoxels]:
-    """The network's field times the weight that it earns, on its own grid; and the weight on the judged grid."""
+) -> tuple[DisplacementField | None, FloatVoxels, FloatVoxels]:
+    """The network's field times the weight that it earns, on its own grid; weight and determinant on the judged one."""
     grid = judge.grid
     bounded = tapered(network, TAPER_MM)
     offered = vectors_on((bounded,), grid)
     region = vectors_on((DisplacementField(np.ones_like(network.vectors), network.geometry),), grid)[0]
     weight = _weight(distance, judge.distance(offered), gain=NETWORK_GAIN) * region
-    weight, folded = _unfolded_weight(offered, weight, grid)
+    field, weight, least, folded = _unfolded_network(bounded, weight, grid)
     _state(findings, "network", weight, region > 0.5, folded)
-    if not np.any(weight > 0.5):
-        return None, weight
-    # The weight is a field of its own that travels to the network's grid like any other.
-    on_grid = DisplacementField(np.repeat(weight[None], 3, axis=0), grid)
-    fine = vectors_on((on_grid,), network.geometry)
-    return DisplacementField(bounded.vectors * fine, network.geometry), weight
+    return (field if np.any(weight > 0.5) else None), weight, least
 
 
 def _accepted_correction(
-    correction: DvfVoxels, start: DvfVoxels, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
-) -> tuple[DvfVoxels | None, FloatVoxels]:
-    """The refinement's correction times the weight that it earns, without folds; and the weight."""
+    correction: DvfVoxels,
+    under: tuple[DisplacementField, ...],
+    judge: _Judge,
+    distance: FloatVoxels,
+    findings: list[Finding],
+) -> tuple[DisplacementField | None, FloatVoxels, FloatVoxels]:
+    """The refinement's correction times the weight that it earns, without folds; the weight; the determinant."""
     grid = judge.grid
-    weight = _weight(distance, judge.distance(start + correction), gain=REFINEMENT_GAIN)
-    vectors, folded = unfolded(correction * weight, start, grid)
+    weight = _weight(distance, judge.distance(vectors_on(under, grid) + correction), gain=REFINEMENT_GAIN)
+    vectors, least, folded = unfolded(correction * weight, under, grid)
     _state(findings, "refinement", weight, np.ones(grid.shape, dtype=np.bool_), folded)
-    return (vectors if np.any(weight > 0.5) else None), weight
+    return (DisplacementField(vectors, grid) if np.any(weight > 0.5) else None), weight, least
 
 
-def unfolded(vectors: DvfVoxels, start: DvfVoxels, grid: VolumeGeometry) -> tuple[DvfVoxels, float]:
-    """`vectors` smoothed where start + vectors folds, wider each time until it does not; and the share that folded.
+def unfolded(
+    vectors: DvfVoxels, under: tuple[DisplacementField, ...], grid: VolumeGeometry
+) -> tuple[DvfVoxels, FloatVoxels, float]:
+    """`vectors` smoothed where their sum with the fields `under` them folds, wider each time until it does not.
 
-    Returns zeros where that does not help, because then `start` folds by itself.
+    From the fifth time on they are weakened too, because what is under them may leave no room.
+
+    Returns:
+        The vectors, zeros where that does not help; the least determinant of the sum; the share that folded.
+    """
+    share = 0.0
+    for attempt in range(10):
+        least = least_determinant((*under, DisplacementField(vectors, grid)), grid)
+        bad = least < LEAST_JACOBIAN
+        share = share if attempt else float(bad.mean())
+        if not bad.any():
+            return vectors, least, share
+        reach = 1.0 + 0.5 * attempt
+        blend = _around(bad, reach, 4.0)
+        vectors = vectors + blend * (smooth(vectors, reach) - vectors)
+        if attempt >= 4:
+            vectors = vectors * (1 - blend)
+    nothing = np.zeros_like(vectors)
+    return nothing, least_determinant(under, grid), share
+
+
+def _unfolded_network(
+    field: DisplacementField, weight: FloatVoxels, grid: VolumeGeometry
+) -> tuple[DisplacementField, FloatVoxels, FloatVoxels, float]:
+    """The field times a weight under which it does not fold.
+
+    Returns:
+        The field on its own grid; the weight and the least determinant on the judged grid; the share that would fold.
     """
     share = 0.0
     for attempt in range(8):
-        bad = jacobian_determinant(DisplacementField(start + vectors, grid)) < LEAST_JACOBIAN
+        weighted = _weighted(field, weight, grid)
+        least = least_determinant((weighted,), grid)
+        bad = least < LEAST_JACOBIAN
         share = share if attempt else float(bad.mean())
         if not bad.any():
-            return vectors, share
-        reach = 1.0 + 0.5 * attempt
-        near = smooth(bad[None].astype(np.float32), reach)
-        blend = np.clip(near * np.float32(4 * reach**3), 0, 1)
-        vectors = vectors + blend * (smooth(vectors, reach) - vectors)
-    return np.zeros_like(vectors), share
+            return weighted, weight, least, share
+        # A lone fold must lose its weight within a few attempts, or all of the network is lost with it.
+        weight = weight * (1 - _around(bad, 3.0 + attempt, 4.0 * 2**attempt))
+    nothing = DisplacementField(np.zeros_like(field.vectors), field.geometry)
+    return nothing, np.zeros_like(weight), np.ones_like(weight), share
 
 
-def _unfolded_weight(vectors: DvfVoxels, weight: FloatVoxels, grid: VolumeGeometry) -> tuple[FloatVoxels, float]:
-    """A weight under which weight * vectors does not fold, and the share of voxels where it would have."""
-    share = 0.0
-    for attempt in range(5):
-        bad = jacobian_determinant(DisplacementField(weight * vectors, grid)) < LEAST_JACOBIAN
-        share = share if attempt else float(bad.mean())
-        if not bad.any():
-            return weight, share
-        reach = 3.0 + attempt
-        near = smooth(bad[None].astype(np.float32), reach)[0]
-        weight = weight * (1 - np.clip(near * np.float32(4 * reach**3), 0, 1))
-    return np.zeros_like(weight), share
+def _weighted(field: DisplacementField, weight: FloatVoxels, grid: VolumeGeometry) -> DisplacementField:
+    """A field on its own grid times a weight on another."""
+    # The weight is a field of its own that travels to the network's grid like any other.
+    on_grid = DisplacementField(np.repeat(weight[None], 3, axis=0), grid)
+    return DisplacementField(field.vectors * vectors_on((on_grid,), field.geometry), field.geometry)
+
+
+def _around(bad: MaskVoxels, reach: float, gain: float) -> FloatVoxels:
+    """Smooth weight from 1 among many bad voxels to 0 far from them."""
+    near = smooth(bad[None].astype(np.float32), reach)[0]
+    around: FloatVoxels = np.clip(near * np.float32(gain * reach**3), 0, 1)
+    return around
 
 
 def _state(findings: list[Finding], step: str, weight: FloatVoxels, where: MaskVoxels, folded: float) -> None:

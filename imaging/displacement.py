@@ -51,17 +51,50 @@ def add_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry, total:
     for field in fields:
         first = field.geometry.to_index(np.array([geometry.origin_mm]))[0]
         step = np.divide(geometry.spacing_mm, field.geometry.spacing_mm)
-        _add_on_grid(field.vectors, first, step, total)
+        offset = np.rint(first)
+        if np.all(step == 1) and np.abs(first - offset).max() < 1e-6:
+            _add_shifted(field.vectors, offset.astype(int)[::-1], total)
+        else:
+            _add_on_grid(field.vectors, first, step, total)
+
+
+def _add_shifted(vectors: DvfVoxels, offset: NDArray[np.int_], total: DvfVoxels) -> None:
+    """Add vectors on voxels that coincide with those of `total`; `offset` (z, y, x) is where `total` begins."""
+    lower = np.maximum(offset, 0)
+    upper = np.minimum(offset + total.shape[1:], vectors.shape[1:])
+    if np.all(upper > lower):
+        there = (slice(None), *(slice(a, b) for a, b in zip(lower, upper, strict=True)))
+        here = (slice(None), *(slice(a, b) for a, b in zip(lower - offset, upper - offset, strict=True)))
+        total[here] += vectors[there]
 
 
 def jacobian_determinant(field: DisplacementField) -> FloatVoxels:
-    """Local change of volume of p + field(p), (z, y, x); zero or less where space folds.
+    """Smallest local change of volume of p + field(p) at each voxel, (z, y, x); zero or less where space folds.
 
-    Central differences inside, one-sided on the border; an axis of one voxel counts as unchanged.
+    The least of the eight determinants towards the eight cells that meet there (differences behind and ahead along each
+    axis): central differences look over a fold of one cell. An axis of one voxel counts as unchanged.
     """
     out = np.empty(field.geometry.shape, dtype=np.float32)
     _jacobian(field.vectors, np.asarray(field.geometry.spacing_mm), out)
     return out
+
+
+def least_determinant(fields: Sequence[DisplacementField], grid: VolumeGeometry) -> FloatVoxels:
+    """Smallest determinant of p + sum of fields(p) in the neighbourhood of each point of a grid, (z, y, x).
+
+    The sum is looked at on the grid and on each field's own, so that nothing hides between the points of the grid.
+    """
+    least = jacobian_determinant(DisplacementField(vectors_on(fields, grid), grid))
+    for own in dict.fromkeys(field.geometry for field in fields if field.geometry != grid):
+        ends = own.to_index(np.array([grid.origin_mm, grid.last_mm]))[:, ::-1]
+        lower = np.maximum(np.ceil(ends[0] - 1e-6), 0).astype(int)
+        upper = np.minimum(np.floor(ends[1] + 1e-6) + 1, own.shape).astype(int)
+        if np.all(upper > lower):
+            part = own.cropped((lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2]))
+            fine = jacobian_determinant(DisplacementField(vectors_on(fields, part), part))
+            first = grid.to_index(np.array([part.origin_mm]))[0]
+            _carry_least(fine, first, np.divide(part.spacing_mm, grid.spacing_mm), least)
+    return least
 
 
 def fraction_folded(field: DisplacementField) -> float:
@@ -138,20 +171,55 @@ def _add_on_grid(vectors, first, step, total):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, parallel=True)
 def _jacobian(vectors, spacing, out):  # type: ignore[no-untyped-def]
     depth, height, width = out.shape
-    for k in numba.prange(depth):
-        k0, k1 = max(k - 1, 0), min(k + 1, depth - 1)
-        m = np.empty((3, 3))
+    rx, ry, rz = np.float32(1 / spacing[0]), np.float32(1 / spacing[1]), np.float32(1 / spacing[2])
+    for plane in numba.prange(depth):
+        # Numba counts planes without a sign, and such a number less one is a float to it.
+        k = int(np.int64(plane))
+        # Columns of the Jacobian: along x between all neighbours, along y and z the difference behind and ahead.
+        along_x = np.zeros((3, width + 1), dtype=np.float32)
+        along_y = np.zeros((2, 3, width), dtype=np.float32)
+        along_z = np.zeros((2, 3, width), dtype=np.float32)
         for j in range(height):
-            j0, j1 = max(j - 1, 0), min(j + 1, height - 1)
-            for i in range(width):
-                i0, i1 = max(i - 1, 0), min(i + 1, width - 1)
-                for c in range(3):
-                    m[c, 0] = (vectors[c, k, j, i1] - vectors[c, k, j, i0]) / (max(i1 - i0, 1) * spacing[0])
-                    m[c, 1] = (vectors[c, k, j1, i] - vectors[c, k, j0, i]) / (max(j1 - j0, 1) * spacing[1])
-                    m[c, 2] = (vectors[c, k1, j, i] - vectors[c, k0, j, i]) / (max(k1 - k0, 1) * spacing[2])
-                    m[c, c] += 1.0
-                out[k, j, i] = (
-                    m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1])
-                    - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
-                    + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
-                )
+            for c in range(3):
+                row = vectors[c, k, j]
+                for i in range(width - 1):
+                    along_x[c, i + 1] = (row[i + 1] - row[i]) * rx + np.float32(c == 0)
+                along_x[c, 0] = along_x[c, 1] if width > 1 else np.float32(c == 0)
+                along_x[c, width] = along_x[c, max(width - 1, 0)]
+                for ahead in range(2):
+                    ja = max(min(j + ahead - 1, height - 2), 0)
+                    ka = max(min(k + ahead - 1, depth - 2), 0)
+                    low_y, high_y = vectors[c, k, ja], vectors[c, k, min(ja + 1, height - 1)]
+                    low_z, high_z = vectors[c, ka, j], vectors[c, min(ka + 1, depth - 1), j]
+                    for i in range(width):
+                        along_y[ahead, c, i] = (high_y[i] - low_y[i]) * ry + np.float32(c == 1)
+                        along_z[ahead, c, i] = (high_z[i] - low_z[i]) * rz + np.float32(c == 2)
+            least = out[k, j]
+            least[:] = np.inf
+            x0, x1, x2 = along_x[0], along_x[1], along_x[2]
+            for corner in range(4):
+                y, z = along_y[corner % 2], along_z[corner // 2]
+                y0, y1, y2, z0, z1, z2 = y[0], y[1], y[2], z[0], z[1], z[2]
+                for i in range(width):
+                    n0 = y1[i] * z2[i] - y2[i] * z1[i]
+                    n1 = y2[i] * z0[i] - y0[i] * z2[i]
+                    n2 = y0[i] * z1[i] - y1[i] * z0[i]
+                    at_low = x0[i] * n0 + x1[i] * n1 + x2[i] * n2
+                    at_high = x0[i + 1] * n0 + x1[i + 1] * n1 + x2[i + 1] * n2
+                    least[i] = min(least[i], at_low, at_high)
+
+
+@numba.njit(cache=True, parallel=True)
+def _carry_least(fine, first, step, least):  # type: ignore[no-untyped-def]
+    depth, height, width = least.shape
+    column = np.empty(fine.shape[2], dtype=np.int64)
+    for i in range(fine.shape[2]):
+        column[i] = min(max(int(np.rint(first[0] + step[0] * i)), 0), width - 1)
+    for plane in numba.prange(depth):
+        for k in range(fine.shape[0]):
+            if min(max(int(np.rint(first[2] + step[2] * k)), 0), depth - 1) != plane:
+                continue
+            for j in range(fine.shape[1]):
+                row = least[plane, min(max(int(np.rint(first[1] + step[1] * j)), 0), height - 1)]
+                for i in range(fine.shape[2]):
+                    row[column[i]] = min(row[column[i]], fine[k, j, i])

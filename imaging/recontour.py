@@ -12,7 +12,6 @@ from imaging.assembly import carriers, choose_paths, outcomes, propagated_set, r
 from imaging.body import find_body
 from imaging.case import Case, Recontouring, RecontourOptions
 from imaging.deformation import ChosenDeformation, choose_deformation
-from imaging.displacement import jacobian_determinant, vectors_on
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
@@ -25,7 +24,7 @@ from imaging.propagation import propagate
 from imaging.rasterize import gapped_rois, interpolated_rois, rasterize
 from imaging.structures import StructureSet
 from imaging.timing import Stopwatch
-from imaging.transforms import AffineTransform, DisplacementField
+from imaging.transforms import AffineTransform
 
 OUTLINE_MM = 4.0
 """Pixels on which the planned body outline is measured."""
@@ -178,10 +177,9 @@ def _segmented(
 
 def _jacobian(chosen: ChosenDeformation) -> tuple[FloatVoxels, VolumeGeometry] | None:
     """Local change of volume on the grid on which the deformation was judged; None for the affine alone."""
-    if not chosen.deformation.fields:
+    if chosen.determinant is None:
         return None
-    vectors = vectors_on(chosen.deformation.fields, chosen.geometry)
-    return jacobian_determinant(DisplacementField(vectors, chosen.geometry)), chosen.geometry
+    return chosen.determinant, chosen.geometry
 
 
 def _gaps(plan: Plan, case: Case) -> tuple[Finding, ...]:

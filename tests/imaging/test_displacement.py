@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from imaging.displacement import (
     fraction_folded,
     jacobian_determinant,
+    least_determinant,
     taper_weight,
     tapered,
     to_daily,
@@ -58,6 +59,48 @@ def test_the_jacobian_of_a_linear_field_is_its_known_change_of_volume() -> None:
 def test_a_field_that_turns_space_inside_out_is_counted_as_folded() -> None:
     assert fraction_folded(linear_field(np.diag([-1.5, 0.0, 0.0]))) == 1.0
     assert fraction_folded(linear_field(np.diag([-0.5, 0.0, 0.0]))) == 0.0
+
+
+def zigzag(grid: VolumeGeometry, *, axis: int, size_mm: float) -> DisplacementField:
+    """Every second voxel along an axis of (x, y, z) is pushed ahead; central differences see nothing."""
+    vectors = np.zeros((3, *grid.shape), np.float32)
+    vectors[axis] = size_mm * (np.indices(grid.shape)[2 - axis] % 2)
+    return DisplacementField(vectors, grid)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_fold_of_a_single_cell_is_seen_along_every_axis(axis: int) -> None:
+    grid = VolumeGeometry((6, 7, 8), (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
+    # 3 mm back over a step of 2 mm: 1 - 3 / 2.
+    determinant = jacobian_determinant(zigzag(grid, axis=axis, size_mm=3.0))
+    assert determinant[1:-1, 1:-1, 1:-1] == pytest.approx(np.full((4, 5, 6), -0.5))
+
+
+def test_a_fold_between_the_points_of_a_coarser_grid_is_carried_to_its_nearest_points() -> None:
+    fine = VolumeGeometry((21, 21, 21), (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
+    coarse = VolumeGeometry((11, 11, 11), (0.0, 0.0, 0.0), (4.0, 4.0, 4.0))
+    vectors = np.zeros((3, *fine.shape), np.float32)
+    vectors[0, 10, 10, 11] = 3.0
+    field = DisplacementField(vectors, fine)
+    assert not vectors_on((field,), coarse).any()
+    least = least_determinant((field,), coarse)
+    assert least[5, 5, 5:7].min() == pytest.approx(-0.5)
+    assert (least[:, :, :4] == 1).all()
+    assert (least[:, :, 8:] == 1).all()
+
+
+def test_a_grid_of_one_voxel_along_an_axis_keeps_its_volume() -> None:
+    thin = VolumeGeometry((1, 4, 5), (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
+    assert jacobian_determinant(DisplacementField(np.ones((3, 1, 4, 5), np.float32), thin)).tolist() == [[[1] * 5] * 4]
+
+
+def test_a_part_of_a_fields_own_grid_holds_its_own_vectors() -> None:
+    field = DisplacementField(np.arange(3 * 5 * 6 * 7, dtype=np.float32).reshape(3, 5, 6, 7), GRID)
+    assert np.array_equal(vectors_on((field,), GRID.cropped((1, 2, 0), (5, 6, 4))), field.vectors[:, 1:5, 2:6, :4])
+    wider = vectors_on((field,), GRID.cropped((-1, 0, 0), (6, 6, 7)))
+    assert np.array_equal(wider[:, 1:6], field.vectors)
+    assert not wider[:, 0].any()
+    assert not wider[:, 6].any()
 
 
 def test_a_tapered_field_is_zero_on_the_border_and_whole_inside() -> None:
