@@ -1,20 +1,61 @@
 """From class probabilities on the network's grid to organs on the daily CT."""
 
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from scipy import ndimage
 
 from imaging.arrays import FloatVoxels, MaskVoxels
+from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.manifest import ModelManifest
 from imaging.masks import RoiPatch
 from imaging.model import Prediction
 
 
+@dataclass(frozen=True, eq=False)
+class SegmentedOrgan:
+    """One organ that the network found.
+
+    Attributes:
+        name: The manifest's name of it.
+        patch: The organ on the daily grid.
+        cut: Voxels of the network's grid in which it runs out of that grid into a part of the daily scan that the
+            network was not shown.
+    """
+
+    name: str
+    patch: RoiPatch
+    cut: int
+
+
 def organ_patches(
     prediction: Prediction, manifest: ModelManifest, number_of: dict[int, int], daily: VolumeGeometry
 ) -> tuple[RoiPatch, ...]:
+    """The patches of `segmented_organs`, of cut organs too."""
+    return tuple(organ.patch for organ in segmented_organs(prediction, manifest, number_of, daily))
+
+
+def truncations(organs: tuple[SegmentedOrgan, ...]) -> tuple[Finding, ...]:
+    """A failed check for each organ that the end of the network's region cuts off."""
+    return tuple(
+        Finding(
+            "segmented-truncated",
+            Verdict.FAIL,
+            f"the network's region ends inside {organ.name} although the scan goes on: its segmentation is cut off there",
+            organ.cut,
+            0,
+            roi_number=organ.patch.roi_number,
+        )
+        for organ in organs
+        if organ.cut
+    )
+
+
+def segmented_organs(
+    prediction: Prediction, manifest: ModelManifest, number_of: dict[int, int], daily: VolumeGeometry
+) -> tuple[SegmentedOrgan, ...]:
     """Every organ that the network found, on the daily CT's own voxels.
 
     A voxel belongs to the organ of the highest probability. The boundary is placed below voxel size, where the
@@ -28,11 +69,11 @@ def organ_patches(
         daily: The grid of the daily CT.
 
     Returns:
-        One patch per organ found; an organ that the network did not see has none.
+        One per organ found; an organ that the network did not see has none.
     """
     probabilities = prediction.probabilities
     winner = probabilities.argmax(axis=0)
-    patches = []
+    found = []
     for organ in manifest.organs:
         mask = winner == organ.label
         box = ndimage.find_objects(mask.astype(np.uint8))
@@ -53,8 +94,22 @@ def organ_patches(
         upper = (part[0].stop, part[1].stop, part[2].stop)
         patch = _on_grid(number_of[organ.label], inside, prediction.geometry.cropped(lower, upper), daily)
         if patch is not None:
-            patches.append(patch)
-    return tuple(patches)
+            found.append(SegmentedOrgan(organ.name, patch, _cut(kept, box[0], prediction.geometry, daily)))
+    return tuple(found)
+
+
+def _cut(kept: MaskVoxels, box: tuple[slice, ...], source: VolumeGeometry, daily: VolumeGeometry) -> int:
+    """Voxels of a mask, which fills `box` of a grid, on those faces of the grid beyond which the daily scan goes on."""
+    count = 0
+    for axis, component in ((0, 2), (1, 1), (2, 0)):
+        before = source.origin_mm[component] - daily.origin_mm[component]
+        behind = daily.last_mm[component] - source.last_mm[component]
+        step = daily.spacing_mm[component]
+        if box[axis].start == 0 and before >= step:
+            count += int(np.count_nonzero(kept.take(0, axis=axis)))
+        if box[axis].stop == source.shape[axis] and behind >= step:
+            count += int(np.count_nonzero(kept.take(-1, axis=axis)))
+    return count
 
 
 def largest_components(mask: MaskVoxels, count: int) -> MaskVoxels:

@@ -16,7 +16,7 @@ from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.model import Prediction, RecontouringModel
-from imaging.organs import organ_patches
+from imaging.organs import SegmentedOrgan, segmented_organs, truncations
 from imaging.plan import Plan, contour_points, grid_around, sort_plan
 from imaging.plausibility import PlausibilityLimits, RoiMeasure, assess, measure_packed
 from imaging.preprocessing import model_inputs, network_region
@@ -75,7 +75,8 @@ def recontour(
     with stopwatch.stage("body"):
         bodies = _bodies(case, plan)
     with stopwatch.stage("contour"):
-        segmented = _segmented(case, plan, prediction, model)
+        organs = _segmented(case, plan, prediction, model)
+        segmented = tuple(organ.patch for organ in organs)
         propagated = (*(patch for patch in carried if patch.inside.size), *bodies)
         loops = trace_all(propagated, segmented)
     with stopwatch.stage("plausibility"):
@@ -91,6 +92,7 @@ def recontour(
             known_to_model=list(plan.organs) if prediction else [],
             limits=limits,
         )
+        checks = (*checks, *truncations(organs))
         paths, exceptions = choose_paths(plan, loops, checks)
         carried_by = carriers(plan, propagated, chosen.carried_by)
         lines = outcomes(
@@ -168,11 +170,11 @@ def _bodies(case: Case, plan: Plan) -> tuple[RoiPatch, ...]:
 
 def _segmented(
     case: Case, plan: Plan, prediction: Prediction | None, model: RecontouringModel | None
-) -> tuple[RoiPatch, ...]:
+) -> tuple[SegmentedOrgan, ...]:
     if prediction is None or model is None:
         return ()
     numbers = plan.number_of_label(model.manifest)
-    return organ_patches(prediction, model.manifest, numbers, case.daily.geometry)
+    return segmented_organs(prediction, model.manifest, numbers, case.daily.geometry)
 
 
 def _jacobian(chosen: ChosenDeformation) -> tuple[FloatVoxels, VolumeGeometry] | None:

@@ -1,10 +1,12 @@
 """From probabilities to organs: the winner takes the voxel, islands go, the boundary lies between voxels."""
 
 import numpy as np
+import pytest
 
+from imaging.findings import Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.model import Prediction
-from imaging.organs import largest_components, organ_patches
+from imaging.organs import largest_components, organ_patches, segmented_organs, truncations
 from imaging.transforms import DisplacementField
 from tests.manifests import manifest_with
 
@@ -46,6 +48,35 @@ def test_an_organ_outside_the_daily_scan_has_no_patch() -> None:
     bladder[3:7, 3:7, 2:6] = 1.0
     elsewhere = VolumeGeometry((5, 5, 5), (100.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     assert organ_patches(prediction(bladder), manifest_with(), {1: 1, 2: 2}, elsewhere) == ()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", ["first", "last"])
+def test_a_bladder_cut_by_the_networks_region_is_failed_where_the_scan_goes_on(axis: int, end: str) -> None:
+    bladder = np.zeros(GRID.shape)
+    bladder[3:7, 3:7, 3:7] = 1.0
+    inner = np.moveaxis(bladder, axis, 0)
+    reach = slice(0, 7) if end == "first" else slice(3, None)
+    inner[reach, 3:7, 3:7] = 1.0
+    wider = GRID.cropped((-5, -5, -5), (15, 15, 25))
+    (finding,) = truncations(segmented_organs(prediction(bladder), manifest_with(), {1: 11, 2: 12}, wider))
+    assert (finding.check, finding.verdict, finding.roi_number) == ("segmented-truncated", Verdict.FAIL, 11)
+    assert finding.value == 4 * 4
+    assert "Bladder" in finding.message
+
+
+def test_a_bladder_that_ends_with_the_scan_is_not_cut_by_the_network() -> None:
+    bladder = np.zeros(GRID.shape)
+    bladder[:7, 3:7, 2:6] = 1.0
+    assert truncations(segmented_organs(prediction(bladder), manifest_with(), {1: 1, 2: 2}, GRID)) == ()
+
+
+def test_a_bladder_wholly_inside_and_an_island_at_the_border_are_not_cut() -> None:
+    bladder = np.zeros(GRID.shape)
+    bladder[3:7, 3:7, 2:6] = 1.0
+    bladder[0, 0, 15] = 1.0
+    wider = GRID.cropped((-5, -5, -5), (15, 15, 25))
+    assert truncations(segmented_organs(prediction(bladder), manifest_with(), {1: 1, 2: 2}, wider)) == ()
 
 
 def test_seminal_vesicles_may_keep_two_components() -> None:
