@@ -43,7 +43,7 @@ def truncations(organs: tuple[SegmentedOrgan, ...]) -> tuple[Finding, ...]:
         Finding(
             "segmented-truncated",
             Verdict.FAIL,
-            f"the network's region ends inside {organ.name} although the scan goes on: its segmentation is cut off there",
+            f"the network's region ends inside {organ.name} although the scan goes on: its contours are cut off there",
             organ.cut,
             0,
             roi_number=organ.patch.roi_number,
