@@ -8,7 +8,7 @@ from imaging.preprocessing import sample_labels, windowed
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
 from training.held_out import packed_organs
-from training.pairs import LabelledScan, cohort_hash, nearest_labels, read_pairs, to_network, write_pair
+from training.pairs import LabelledScan, aligned_pair, cohort_hash, nearest_labels, read_pairs, to_network, write_pair
 
 from .tiny import tiny_pair
 
@@ -59,3 +59,24 @@ def test_the_cohort_hash_changes_with_one_voxel_and_not_with_the_order(tmp_path)
 def test_an_empty_cohort_says_what_to_run_first(tmp_path):
     with pytest.raises(FileNotFoundError, match="training prepare"):
         read_pairs(tmp_path)
+
+
+def test_both_sides_lie_on_one_grid_of_the_daily_patient_with_room_round_the_organs(monkeypatch):
+    """The plan is drawn 6 mm farther left in its own coordinates; the affine says so, and the organs coincide."""
+    affine = np.eye(4)
+    affine[0, 3] = 6.0
+    monkeypatch.setattr("training.pairs.align", lambda **_: AffineTransform(affine))
+    labels = np.zeros((12, 12, 12), dtype=np.uint8)
+    labels[4:8, 5:8, 4:9] = 4
+    hu = np.where(labels > 0, 40, -100).astype(np.int16)
+    daily, planning = (
+        LabelledScan(Volume(hu.copy(), VolumeGeometry(hu.shape, (x, 0.0, 0.0), (2.0, 2.0, 2.0))), labels)
+        for x in (0.0, 6.0)
+    )
+    pair = aligned_pair(daily=daily, planning=planning, spacing_mm=2.0, margin_voxels=3)
+    assert pair.labels.shape == (2, 4 + 6, 3 + 6, 5 + 6)
+    assert pair.geometry.origin_mm == (8 - 6, 10 - 6, 8 - 6)
+    for side in (0, 1):
+        np.testing.assert_array_equal(pair.labels[side, 3:-3, 3:-3, 3:-3], 4)
+        assert np.count_nonzero(pair.labels[side]) == 4 * 3 * 5
+        np.testing.assert_array_equal(pair.images[side] == 40, pair.labels[side] == 4)
