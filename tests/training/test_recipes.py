@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch", reason="training needs the extra 'training'")
+
 from training.recipe import read_recipe
 
 FOLDER = Path(__file__).parents[2] / "training" / "recipes"
