@@ -87,7 +87,7 @@ class Answer:
     request_id: str = ""
 
     def save(self, folder: Path) -> tuple[Path, ...]:
-        """Write <kind>.dcm and report.json into a folder, which is made if it is missing."""
+        """Write <kind>.dcm and report.json into a folder, made if missing, in the place of an earlier answer there."""
         return save_files(folder, self.objects, dict(self.report))
 
 
@@ -250,8 +250,14 @@ def _fits(file: Path, role: Role) -> bool:
 
 
 def save_files(folder: Path, objects: Mapping[str, bytes], report: Mapping[str, Any]) -> tuple[Path, ...]:
-    """Write <kind>.dcm and, unless it is empty, report.json."""
+    """Write <kind>.dcm and, unless it is empty, report.json, in the place of an earlier answer.
+
+    What the earlier answer had and this one has not is removed: contours of two days must not lie side by side under
+    names that belong together.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in (*(f"{kind}.dcm" for kind in KINDS), "report.json"):
+        (folder / earlier).unlink(missing_ok=True)
     written = []
     for kind, content in objects.items():
         written.append(folder / f"{kind}.dcm")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 
-from recontour.client import RT_OBJECTS, Client, ClientError, Refused, Unreachable, dicom_files, server_timing
+from recontour.client import RT_OBJECTS, Answer, Client, ClientError, Refused, Unreachable, dicom_files, server_timing
 
 URL = "http://service.test"
 REPORT = {"verdict": "pass", "rois": []}
@@ -219,3 +219,11 @@ def test_a_folder_of_everything_is_sorted_into_images_and_structures(tmp_path: P
 def test_server_timing_is_read_in_seconds() -> None:
     assert server_timing('affine;dur=66.5;desc="a", write;dur=83') == {"affine": 0.0665, "write": 0.083}
     assert server_timing("") == {}
+
+
+def test_an_answer_takes_the_place_of_an_earlier_one_and_never_mixes_with_it(tmp_path: Path) -> None:
+    """Hazard: another day's contours beside today's, under names that belong together."""
+    Answer({"RECOMMENDED": b"a", "PROPAGATED": b"a", "SEGMENTED": b"a"}, {"verdict": "pass"}).save(tmp_path)
+    (tmp_path / "notes.txt").write_text("kept")
+    Answer({"RECOMMENDED": b"b"}, {}).save(tmp_path)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"RECOMMENDED.dcm": "b", "notes.txt": "kept"}
