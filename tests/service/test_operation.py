@@ -163,7 +163,7 @@ def test_no_patient_string_reaches_a_problem_a_log_a_metric_or_a_header(caplog: 
             told += [JsonLines().format(record) for record in caplog.records if record.name == "recontour"]
             assert len(told) > 2 * len(answers)
             for text in told:
-                for planted in ("SMITH", "JOHN", "19500101", "4711"):
+                for planted in ("SMITH", "JOHN", "19500101", "PAT-4711"):
                     assert planted not in text
 
     caplog.set_level(logging.INFO, logger="recontour")
