@@ -12,7 +12,12 @@ Range = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
 
 
 class AlignedExampleSettings(BaseModel):
-    """Theta of the paper: how the fixed image becomes a moving image that is well aligned. All numbers are ours."""
+    """Theta of the paper: how the fixed image becomes a moving image that is well aligned. All numbers are ours.
+
+    Noise and blur go together: on virtual patients at 2 mm, what the 1-2-1 smoothing takes away has an SD of 18 HU in
+    an example (6 to 36), and of 10 to 17 HU in a warped image. Without the blur it would be 30, and a critic that tells
+    both by their grain rewards a rough deformation.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,5 +65,12 @@ class AdversarialSettings(BaseModel):
         float, Field(gt=0, description="Constant. 1e-4 with the penalty, 5e-5 with clipping, as their papers; ours")
     ] = 1e-4
     gradient_penalty: Annotated[float, Field(gt=0, description="Its weight; 10 as in Gulrajani 2017; ours")] = 10.0
-    weight_limit: Annotated[float, Field(gt=0, description="Of clipped weights; 0.01 as in Arjovsky 2017; ours")] = 0.01
+    weight_limit: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Of clipped weights; ours. The 0.01 of Arjovsky 2017 silences a critic without normalisation: "
+            "its gradient on the displacement was 6,000 times smaller than with the penalty, with 0.1 five times",
+        ),
+    ] = 0.1
     aligned_example: AlignedExampleSettings = AlignedExampleSettings()
