@@ -1,17 +1,19 @@
-"""Everything that a run needs to go on as if it had never stopped."""
+"""Everything that a run needs to go on as if it had never stopped, and the network that comes out of it."""
 
-import json
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.networks import CrossStitchNetwork
+from training.learners.protocol import Learner
+from training.networks.build import build_network
 from training.recipe import Recipe
+
+CHECKPOINT = "checkpoint.pt"
+NETWORK = "network.pt"
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,25 @@ class Stage:
 
 @dataclass
 class RunState:
-    """A run: its recipe, and what changes from step to step."""
+    """A run, and what changes from step to step."""
 
-    recipe: Recipe
-
-    network: CrossStitchNetwork
-    optimizer: torch.optim.Optimizer
+    learner: Learner
     average: dict[str, Tensor]
-    rng: np.random.Generator
     step: int = 0
     seconds: float = 0.0
     """Spent in training steps so far, over all parts of the run."""
     stages: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """What a run is for: a network in evaluation mode, and where it comes from."""
+
+    network: nn.Module
+    recipe: Recipe
+    step: int
+    seconds: float
+    stages: tuple[Stage, ...]
 
 
 def current_commit() -> str:
@@ -50,61 +59,51 @@ def current_commit() -> str:
     return commit + ("+" if changed else "")
 
 
-def save_checkpoint(state: RunState, file: Path) -> None:
+def save_checkpoint(state: RunState, run: Path) -> None:
     """Write the whole state; the file is replaced in one move, so that a power cut leaves the last one."""
-    content = {
-        "network": state.network.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "average": state.average,
-        "sampler_rng": json.dumps(state.rng.bit_generator.state),
-        "torch_rng": torch.get_rng_state(),
-        "step": state.step,
-        "seconds": state.seconds,
-        "stages": [asdict(stage) for stage in state.stages],
-        "recipe": state.recipe.model_dump_json(),
-    }
-    part = file.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(file)
+    content = _facts(state) | {"learner": state.learner.state_dict(), "average": state.average}
+    _replace(run / CHECKPOINT, content)
 
 
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """The content of a checkpoint; only tensors and plain values are unpickled."""
-    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    return content
-
-
-def restore(state: RunState, content: dict[str, Any]) -> None:
-    """Put a run back to where its checkpoint was written.
+def restore(state: RunState, run: Path) -> bool:
+    """Put a run back to where its checkpoint was written; False where there is none.
 
     Raises:
         ValueError: If its network, organs, grid or window are not those of the recipe. Everything else may change.
     """
-    old, new = Recipe.model_validate_json(content["recipe"]), state.recipe
-    if any(getattr(old, name) != getattr(new, name) for name in ("organs", "widths", "spacing_mm", "hu_window")):
+    file = run / CHECKPOINT
+    if not file.exists():
+        return False
+    content = _read(file)
+    old, new = Recipe.model_validate_json(content["recipe"]), state.learner.recipe
+    if any(getattr(old, name) != getattr(new, name) for name in ("organs", "network", "spacing_mm", "hu_window")):
         raise ValueError("the run was started with another network or model grid; take a new run folder")
-    state.network.load_state_dict(content["network"])
-    state.optimizer.load_state_dict(content["optimizer"])
+    state.learner.load_state_dict(content["learner"])
     state.average = {name: tensor.clone() for name, tensor in content["average"].items()}
-    state.rng.bit_generator.state = json.loads(content["sampler_rng"])
-    torch.set_rng_state(content["torch_rng"])
-    state.step = content["step"]
-    state.seconds = content["seconds"]
-    state.stages = stages_of(content)
+    state.step, state.seconds = content["step"], content["seconds"]
+    state.stages = tuple(Stage(**stage) for stage in content["stages"])
+    return True
 
 
-def stages_of(content: dict[str, Any]) -> tuple[Stage, ...]:
-    """The stages that a checkpoint went through."""
-    return tuple(Stage(**stage) for stage in content["stages"])
+def save_network(state: RunState, network: nn.Module, run: Path) -> None:
+    """Write the network that is to be evaluated and exported."""
+    _replace(run / NETWORK, _facts(state) | {"network": network.state_dict()})
 
 
-def averaged_network(content: dict[str, Any]) -> tuple[CrossStitchNetwork, Recipe]:
-    """The network with the averaged weights of a checkpoint, in evaluation mode, and its recipe."""
+def read_network(run: Path) -> TrainedNetwork:
+    """The network of a run, averaged, its batch statistics measured, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: If the run has none yet.
+    """
+    if not (run / NETWORK).exists():
+        raise FileNotFoundError(f"the run has no {NETWORK}: let `python -m training train` come to its end first")
+    content = _read(run / NETWORK)
     recipe = Recipe.model_validate_json(content["recipe"])
-    network = CrossStitchNetwork(recipe.classes, widths=recipe.widths)
+    network = build_network(recipe.network, recipe.classes)
     network.load_state_dict(content["network"])
-    network.load_state_dict(content["average"], strict=False)
-    return network.eval(), recipe
+    stages = tuple(Stage(**stage) for stage in content["stages"])
+    return TrainedNetwork(network.eval(), recipe, content["step"], content["seconds"], stages)
 
 
 def update_average(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
@@ -112,6 +111,27 @@ def update_average(average: dict[str, Tensor], network: nn.Module, decay: float)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             average[name].lerp_(parameter, 1 - decay)
+
+
+def _facts(state: RunState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "seconds": state.seconds,
+        "stages": [asdict(stage) for stage in state.stages],
+        "recipe": state.learner.recipe.model_dump_json(),
+    }
+
+
+def _replace(file: Path, content: dict[str, Any]) -> None:
+    part = file.with_suffix(".part")
+    torch.save(content, part)
+    part.replace(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    # Only tensors and plain values are unpickled.
+    content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return content
 
 
 def _git(*command: str) -> str:

@@ -20,13 +20,11 @@ from imaging.backends.onnx_runtime import OnnxRuntimeBackend
 from imaging.errors import ModelError
 from imaging.manifest import ModelManifest, Organ
 from imaging.volume import AIR_HU
-from training.checkpoint import averaged_network, read_checkpoint, stages_of
-from training.held_out import HeldOutCase, read_cases
-from training.networks import MARGIN, SIZE_MULTIPLE, CrossStitchNetwork
-from training.pairs import aligned_pair, read_pairs, to_network
-from training.recipe import Recipe, RecipePart
+from training.checkpoint import TrainedNetwork, read_network
+from training.dataset import HeldOutCase
+from training.pairs import aligned_pair, to_network
+from training.recipe import MARGIN, SIZE_MULTIPLE, Recipe, RecipePart
 from training.sampling import cut
-from training.train import recalibrate
 
 OPSET = 18
 EXPORT_SIZE = (64, 64, 64)
@@ -51,7 +49,7 @@ class Release(RecipePart):
 class DeployedNetwork(nn.Module):
     """The contract's outputs of a trained network: probabilities, and the displacement in millimetres."""
 
-    def __init__(self, network: CrossStitchNetwork, *, spacing_mm: float) -> None:
+    def __init__(self, network: nn.Module, *, spacing_mm: float) -> None:
         super().__init__()
         self.network = network
         self.spacing_mm = spacing_mm
@@ -62,30 +60,33 @@ class DeployedNetwork(nn.Module):
         return logits.softmax(dim=1), dvf * self.spacing_mm
 
 
-def export(checkpoint: Path, *, cohort: Path, release: Release, out: Path) -> ModelManifest:
+def export(run: Path, *, golden: HeldOutCase, release: Release, out: Path) -> ModelManifest:
     """Write a model folder.
 
     Args:
-        checkpoint: checkpoint.pt of a run.
-        cohort: Folder with the stored pairs 'training' (batch statistics) and 'validation' (golden case).
+        run: Folder of a run with its network.pt.
+        golden: The case of the self-test; a virtual patient, because it travels with the model.
         release: Version, organs, sizes and tolerances.
         out: models/<name>/<version>; files in it are replaced.
 
     Raises:
-        ModelError: If ONNX Runtime and torch differ by more than the release allows.
+        FileNotFoundError: If the run has no network yet.
+        ModelError: If the network lacks a path of the contract, or ONNX Runtime and torch differ by more than the
+            release allows.
     """
-    content = read_checkpoint(checkpoint)
-    network, recipe = averaged_network(content)
-    recalibrate(network, read_pairs(cohort / "training"), recipe)
-    deployed = DeployedNetwork(network, spacing_mm=recipe.spacing_mm).eval()
+    trained = read_network(run)
+    recipe = trained.recipe
+    if not (recipe.network.segments and recipe.network.registers):
+        raise ModelError(f"{recipe.name} has one path only; the service needs a network that segments and registers")
+    deployed = DeployedNetwork(trained.network, spacing_mm=recipe.spacing_mm).eval()
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out) as folder:
         part = Path(folder) / "model.onnx"
         write_onnx(deployed, part)
         check_parity(deployed, part, tolerance=release.parity_tolerance, seed=recipe.seed)
         part.replace(out / "model.onnx")
-    write_golden(deployed, next(read_cases(cohort / "validation")), recipe, out / "golden.npz")
-    manifest = _manifest(content, recipe, release, out)
+    write_golden(deployed, golden, recipe, out / "golden.npz")
+    manifest = _manifest(trained, release, out)
     write_manifest(manifest, out)
     return manifest
 
@@ -177,10 +178,11 @@ def _strip(model: Any) -> None:
     model.producer_name, model.doc_string = "recontour.training", ""
 
 
-def _manifest(content: dict[str, Any], recipe: Recipe, release: Release, out: Path) -> ModelManifest:
+def _manifest(trained: TrainedNetwork, release: Release, out: Path) -> ModelManifest:
+    recipe = trained.recipe
     if tuple(organ.name for organ in release.organs) != recipe.organs:
         raise ModelError("the organs of the release are not those of the recipe, in the order of their labels")
-    sha256, stage = _sha256(out / "model.onnx"), stages_of(content)[-1]
+    sha256, stage = _sha256(out / "model.onnx"), trained.stages[-1]
     return ModelManifest(
         name=recipe.name,
         version=release.version,
@@ -198,7 +200,7 @@ def _manifest(content: dict[str, Any], recipe: Recipe, release: Release, out: Pa
         parity_tolerance=release.parity_tolerance,
         golden_tolerance=release.golden_tolerance,
         training_commit=stage.commit,
-        recipe=f"{recipe.name}, seed {recipe.seed}, step {content['step']} of {recipe.optimisation.steps}",
+        recipe=f"{recipe.name}, seed {recipe.seed}, step {trained.step} of {recipe.optimisation.steps}",
         cohort_hash=stage.cohort_hash,
         intended_use=release.intended_use,
     )

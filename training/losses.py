@@ -3,32 +3,25 @@
 Terms and weights follow Beljaards et al., MIDL 2020, with the shapes that the authors' code shows.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.networks import LEVELS, LevelOutput
-from training.recipe import LossWeights
+from training.networks.blocks import LEVELS, Level, LevelOutput
+from training.patch import Patch
+from training.recipe import LossWeights, NetworkSpec
 from training.warp import at_level, warp
 
 DICE_EPSILON = 1e-7
+TASKS = {
+    "similarity": ("ncc", "bending"),
+    "registration": ("dice_registration",),
+    "segmentation": ("dice_segmentation", "cross_entropy"),
+}
+"""The tasks of a joint network and the recipe's terms that make each up."""
+
 VARIANCE_FLOOR = 1e-5
 """Local variance of the windowed image below which a window counts as flat; noise of 0.6 HU at a divisor of 200."""
-
-
-class Patch(NamedTuple):
-    """Network inputs with the fixed labels, (batch, 1, z, y, x) each; labels are whole numbers in uint8."""
-
-    fixed: Tensor
-    moving: Tensor
-    fixed_labels: Tensor
-    moving_labels: Tensor
-
-    def to(self, device: torch.device) -> "Patch":
-        """The same on another device."""
-        return Patch(*(tensor.to(device) for tensor in self))
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -107,55 +100,87 @@ def bending_energy(dvf: Tensor) -> Tensor:
     return energy
 
 
-class Terms(NamedTuple):
-    """The loss of a patch, term by term, each averaged over the levels with the recipe's level weights."""
-
-    total: Tensor
-    dice_segmentation: Tensor
-    cross_entropy: Tensor
-    dice_registration: Tensor
-    ncc: Tensor
-    bending: Tensor
-
-
-def joint_loss(outputs: tuple[LevelOutput, ...], patch: Patch, weights: LossWeights) -> Terms:
-    """The weighted sum of all terms over the three levels, in float32.
+def joint_terms(
+    outputs: tuple[LevelOutput, ...], patch: Patch, weights: LossWeights, *, classes: int
+) -> dict[str, Tensor]:
+    """Every term that the recipe weighs, averaged over the levels with the recipe's shares, in float32.
 
     The moving labels are pulled as one-hot channels with trilinear weights: nearest-neighbour labels would give the
     displacement no gradient.
+
+    Args:
+        outputs: One per level of `LEVELS`.
+        patch: What the network saw, and the truth.
+        weights: Which terms, and the levels' shares; a term of weight 0 is not computed.
+        classes: Organs and background.
+
+    Returns:
+        Scalars by the names of the recipe: dice_segmentation, cross_entropy, dice_registration, ncc, bending; those of
+        a path that the network lacks are missing.
     """
-    classes = outputs[0].logits.shape[1]
-    fixed, moving = patch.fixed.float(), patch.moving.float()
-    moving_channels = torch.cat([moving, one_hot(patch.moving_labels, classes)[:, 1:]], dim=1)
-    sums = torch.zeros(5, device=fixed.device)
+    sums: dict[str, Tensor] = {}
     for level, output, share in zip(LEVELS, outputs, weights.levels, strict=True):
-        logits, dvf = output.logits.float(), output.dvf.float()
-        shape = (logits.shape[2], logits.shape[3], logits.shape[4])
-        labels = at_level(patch.fixed_labels, shape, level)
-        truth = one_hot(labels, classes)
-        warped = warp(moving_channels, dvf, level)
-        carried = torch.cat([1 - warped[:, 1:].sum(1, keepdim=True), warped[:, 1:]], dim=1)
-        fixed_here = at_level(fixed, shape, level)
-        ncc = (
-            local_ncc_loss(fixed_here, warped[:, :1], window=weights.ncc_window)
-            if weights.ncc_window
-            else global_ncc_loss(fixed_here, warped[:, :1])
-        )
-        terms = torch.stack(
-            [
-                dice_loss(logits.softmax(1), truth),
-                F.cross_entropy(logits, labels[:, 0].long()),
-                dice_loss(carried, truth),
-                ncc,
-                bending_energy(dvf),
-            ]
-        )
-        sums = sums + share * terms
-    factors = torch.tensor(
-        [weights.dice_segmentation, weights.cross_entropy, weights.dice_registration, weights.ncc, weights.bending],
-        device=sums.device,
+        terms: dict[str, Tensor] = {}
+        if output.logits is not None:
+            terms |= _segmentation_terms(output.logits.float(), patch, weights, level)
+        if output.dvf is not None:
+            terms |= _registration_terms(output.dvf.float(), patch, weights, level, classes=classes)
+        sums = {name: sums.get(name, 0.0) + share * term for name, term in terms.items()}
+    return sums
+
+
+def task_losses(terms: dict[str, Tensor], weights: LossWeights) -> dict[str, Tensor]:
+    """The tasks that a weighting weighs: similarity = NCC + bending, registration and segmentation overlap.
+
+    Elmahdy et al., IEEE Access 2021; the factors inside a task are the recipe's.
+    """
+    tasks: dict[str, Tensor] = {}
+    for task, members in TASKS.items():
+        present = [getattr(weights, name) * terms[name] for name in members if name in terms]
+        if present:
+            tasks[task] = torch.stack(present).sum()
+    return tasks
+
+
+def task_names(weights: LossWeights, network: NetworkSpec) -> tuple[str, ...]:
+    """Names of the tasks that `task_losses` will return for such a network."""
+    has_path = {"segmentation": network.segments, "registration": network.registers, "similarity": network.registers}
+    return tuple(
+        task for task, members in TASKS.items() if has_path[task] and any(getattr(weights, name) for name in members)
     )
-    return Terms((factors * sums).sum(), *sums.unbind())
+
+
+def _segmentation_terms(logits: Tensor, patch: Patch, weights: LossWeights, level: Level) -> dict[str, Tensor]:
+    labels = at_level(patch.fixed_labels, _shape(logits), level)
+    terms: dict[str, Tensor] = {}
+    if weights.dice_segmentation:
+        terms["dice_segmentation"] = dice_loss(logits.softmax(1), one_hot(labels, logits.shape[1]))
+    if weights.cross_entropy:
+        terms["cross_entropy"] = F.cross_entropy(logits, labels[:, 0].long())
+    return terms
+
+
+def _registration_terms(
+    dvf: Tensor, patch: Patch, weights: LossWeights, level: Level, *, classes: int
+) -> dict[str, Tensor]:
+    shape = _shape(dvf)
+    terms: dict[str, Tensor] = {}
+    if weights.ncc:
+        fixed, warped = at_level(patch.fixed.float(), shape, level), warp(patch.moving.float(), dvf, level)
+        window = weights.ncc_window
+        terms["ncc"] = local_ncc_loss(fixed, warped, window=window) if window else global_ncc_loss(fixed, warped)
+    if weights.bending:
+        terms["bending"] = bending_energy(dvf)
+    if weights.dice_registration:
+        truth = one_hot(at_level(patch.fixed_labels, shape, level), classes)
+        organs = warp(one_hot(patch.moving_labels, classes)[:, 1:], dvf, level)
+        carried = torch.cat([1 - organs.sum(1, keepdim=True), organs], dim=1)
+        terms["dice_registration"] = dice_loss(carried, truth)
+    return terms
+
+
+def _shape(volume: Tensor) -> tuple[int, int, int]:
+    return volume.shape[2], volume.shape[3], volume.shape[4]
 
 
 def _box_mean(volume: Tensor, window: int) -> Tensor:

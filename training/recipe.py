@@ -2,12 +2,26 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from imaging.manifest import HuWindow
-from training.networks import MARGIN, PAPER_WIDTHS, SIZE_MULTIPLE
+from training.adversarial_settings import AdversarialSettings
+from training.augmentation_settings import Augmentation
+from training.deep_atlas_settings import DeepAtlasSettings
+from training.weighting_settings import WeightingKind, WeightingSettings
+
+Channel = Literal["fixed", "moving", "moving_labels"]
+"""I_f, I_m and S_m of the papers; S_m is one channel of whole numbers, as in the authors' code."""
+
+Widths = tuple[int, int, int]
+
+MARGIN = 20
+"""Input voxels per side that the full-resolution output does not reach."""
+
+SIZE_MULTIPLE = 4
+"""Two halvings that must come out even."""
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -18,32 +32,31 @@ class RecipePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Split(RecipePart):
-    """Virtual patients by seed; no seed may be in two splits."""
+class NetworkSpec(RecipePart):
+    """Which network, what its paths see, and how wide it is."""
 
-    clinic: Literal["A", "B"] = Field(description="Which scanner look and protocol of the phantom")
-    first_seed: Annotated[int, Field(ge=0)]
-    patients: Annotated[int, Field(ge=1)]
-    fractions: Annotated[int, Field(ge=1, description="Daily CTs per patient")]
-    in_plane: Annotated[int, Field(ge=64, description="Rows and columns over the field of view; the clinics have 512")]
-
-
-class Cohort(RecipePart):
-    """Who is learned from, who decides, who is tested on."""
-
-    training: tuple[Split, ...]
-    validation: tuple[Split, ...]
-    test: tuple[Split, ...]
-    fov_margin_voxels: Annotated[int, Field(ge=MARGIN, description="Cached around the organs of both days")]
+    family: Literal["segmentation", "registration", "dense", "sedd", "cross-stitch", "deep-atlas"]
+    segmentation_inputs: tuple[Channel, ...] = Field(description="Of the path that segments; empty without one")
+    registration_inputs: tuple[Channel, ...] = Field(description="Of the path that registers; empty without one")
+    widths: Widths = Field(description="Channels at full, half and quarter resolution")
 
     @model_validator(mode="after")
-    def _disjoint(self) -> "Cohort":
-        seeds: list[int] = []
-        for split in (*self.training, *self.validation, *self.test):
-            seeds.extend(range(split.first_seed, split.first_seed + split.patients))
-        if len(set(seeds)) != len(seeds):
-            raise ValueError("a patient's seed occurs in two splits")
+    def _inputs_fit(self) -> "NetworkSpec":
+        if self.segments != bool(self.segmentation_inputs) or self.registers != bool(self.registration_inputs):
+            raise ValueError(f"{self.family}: name the inputs of the paths that it has, and of no other")
+        if self.family in ("dense", "sedd") and self.segmentation_inputs != self.registration_inputs:
+            raise ValueError(f"{self.family}: both tasks see the inputs of the shared layers; name the same twice")
         return self
+
+    @property
+    def segments(self) -> bool:
+        """Whether there is a segmentation path."""
+        return self.family != "registration"
+
+    @property
+    def registers(self) -> bool:
+        """Whether there is a registration path."""
+        return self.family != "segmentation"
 
 
 class LossWeights(RecipePart):
@@ -64,7 +77,6 @@ class Sampling(RecipePart):
     patch_size: Annotated[int, Field(gt=2 * MARGIN, multiple_of=SIZE_MULTIPLE)]
     patches: Annotated[int, Field(ge=1, description="Drawn per step, before roles are swapped")]
     roles: Literal["both", "either"] = Field(description="Swap fixed and moving: every patch twice, or by chance")
-    hu_shift_sd: Annotated[float, Field(ge=0, description="HU offset drawn per image")]
 
 
 class Optimisation(RecipePart):
@@ -90,12 +102,24 @@ class Recipe(RecipePart):
     spacing_mm: Annotated[float, Field(gt=0, description="Isotropic model grid")]
     organs: tuple[str, ...] = Field(min_length=1, description="Names of labels 1, 2, ...")
     targets: tuple[int, ...] = Field(description="Labels of the first sampling group; the other organs are the second")
-    widths: tuple[int, int, int] = PAPER_WIDTHS
     hu_window: HuWindow
-    cohort: Cohort
+    network: NetworkSpec
     sampling: Sampling
+    augmentation: Augmentation = Augmentation()
     loss: LossWeights
+    weighting: WeightingKind = Field(default="equal", description="How a joint network's tasks are weighed")
+    weighting_settings: WeightingSettings = WeightingSettings(epoch_steps=100)
     optimisation: Optimisation
+    adversarial: AdversarialSettings | None = Field(default=None, description="JRS-GAN: a critic judges the warp")
+    deep_atlas: DeepAtlasSettings | None = Field(default=None, description="DeepAtlas: two networks take turns")
+
+    @model_validator(mode="after")
+    def _one_way_of_learning(self) -> "Recipe":
+        if (self.deep_atlas is not None) != (self.network.family == "deep-atlas"):
+            raise ValueError("the settings [deep_atlas] belong to the network family deep-atlas, and it to them")
+        if self.adversarial is not None and self.network.family != "registration":
+            raise ValueError("the generator of JRS-GAN is the network family registration")
+        return self
 
     @property
     def classes(self) -> int:
@@ -103,6 +127,34 @@ class Recipe(RecipePart):
         return len(self.organs) + 1
 
 
-def read_recipe(file: Path) -> Recipe:
-    """The recipe in a TOML file; pydantic's ValidationError names what is wrong with it."""
-    return Recipe.model_validate(tomllib.loads(file.read_text()))
+def read_recipe(file: Path, *overlays: Path) -> Recipe:
+    """A recipe as TOML; `extends = "other.toml"` names one in its folder whose values hold where it has none itself.
+
+    Args:
+        file: The system.
+        overlays: Files whose values replace those before them, for example the scale of an experiment.
+
+    Raises:
+        FileNotFoundError: If a file or one that it extends is not there.
+        pydantic.ValidationError: Names the value that is wrong or missing.
+    """
+    content = _extended(file)
+    for overlay in overlays:
+        content = _merged(content, _extended(overlay))
+    return Recipe.model_validate(content)
+
+
+def _extended(file: Path) -> dict[str, Any]:
+    content = tomllib.loads(file.read_text())
+    base = content.pop("extends", None)
+    return content if base is None else _merged(_extended(file.parent / base), content)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key, everything else is replaced."""
+    tables = {
+        key: _merged(base[key], value)
+        for key, value in over.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return base | over | tables

@@ -7,33 +7,61 @@ import torch
 from numpy.typing import NDArray
 
 from imaging.volume import AIR_HU
-from training.losses import Patch
+from training.augmentation import apply, draw
+from training.deep_atlas_settings import Side, is_labelled, pairs_to_draw_from
 from training.pairs import CachedPair, to_network
+from training.patch import Patch
 from training.recipe import Recipe
 
 T = TypeVar("T", bound=np.generic)
 
+SIDES: tuple[Side, Side] = ("fixed", "moving")
 
-def draw_patch(pairs: tuple[CachedPair, ...], recipe: Recipe, rng: np.random.Generator) -> Patch:
+
+def draw_patch(
+    pairs: tuple[CachedPair, ...],
+    recipe: Recipe,
+    rng: np.random.Generator,
+    *,
+    number: int = 0,
+    device: torch.device | None = None,
+) -> Patch:
     """One step's batch: (batch, 1, n, n, n) each, batch doubled where the recipe takes both roles.
 
-    Every draw comes from `rng`, so its state is all that a resumed run needs.
+    Args:
+        pairs: Who is learned from.
+        recipe: Patches, roles, augmentation, and whose labels may be looked at.
+        rng: Every draw comes from it.
+        number: Which step it is for.
+        device: Where the augmentation runs, by default the CPU.
     """
-    drawn = [_draw_one(pairs, recipe, rng) for _ in range(recipe.sampling.patches)]
-    images = np.stack([image for image, _ in drawn])  # (patches, 2, n, n, n)
-    labels = np.stack([label for _, label in drawn])
+    settings = recipe.deep_atlas
+    names = [pair.name for pair in pairs]
+    steps = recipe.optimisation.steps
+    usable = (
+        range(len(pairs)) if settings is None else pairs_to_draw_from(names, number, steps=steps, settings=settings)
+    )
+    drawn = []
+    for _ in range(recipe.sampling.patches):
+        pair = pairs[usable[rng.integers(len(usable))]]
+        labelled = [settings is None or is_labelled(pair.name, side, settings, cohort=names) for side in SIDES]
+        drawn.append(_draw_one(pair, np.array(labelled), recipe, rng))
+    images, labels, labelled = (np.stack(parts) for parts in zip(*drawn, strict=True))  # (patches, 2, ...)
     if recipe.sampling.roles == "both":
-        images = np.concatenate([images, images[:, ::-1]])
-        labels = np.concatenate([labels, labels[:, ::-1]])
-    sides = [torch.from_numpy(np.ascontiguousarray(images[:, side, None])) for side in (0, 1)]
-    label_sides = [torch.from_numpy(np.ascontiguousarray(labels[:, side, None])) for side in (0, 1)]
-    return Patch(sides[0], sides[1], label_sides[0], label_sides[1])
+        images, labels, labelled = (np.concatenate([part, part[:, ::-1]]) for part in (images, labels, labelled))
+    images = to_network(images, recipe)
+    fixed, moving = (torch.from_numpy(np.ascontiguousarray(images[:, side, None])) for side in (0, 1))
+    fixed_labels, moving_labels = (torch.from_numpy(np.ascontiguousarray(labels[:, side, None])) for side in (0, 1))
+    flags = torch.from_numpy(np.ascontiguousarray(labelled))
+    patch = Patch(fixed, moving, fixed_labels, moving_labels, flags[:, 0], flags[:, 1])
+    changes = draw(recipe.augmentation, rng, patches=len(fixed))
+    patch = patch if device is None else patch.to(device)
+    return apply(patch, changes, spacing_mm=recipe.spacing_mm, hu_window=recipe.hu_window)
 
 
 def _draw_one(
-    pairs: tuple[CachedPair, ...], recipe: Recipe, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    pair = pairs[rng.integers(len(pairs))]
+    pair: CachedPair, labelled: NDArray[np.bool_], recipe: Recipe, rng: np.random.Generator
+) -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.bool_]]:
     group = pair.centres[rng.integers(len(pair.centres))]
     centre = group[rng.integers(len(group))].astype(int)
     size = recipe.sampling.patch_size
@@ -41,9 +69,8 @@ def _draw_one(
     images = cut(pair.images, lower, size, outside=AIR_HU)
     labels = cut(pair.labels, lower, size, outside=0)
     if recipe.sampling.roles == "either" and rng.random() < 0.5:
-        images, labels = images[::-1], labels[::-1]
-    shift = rng.normal(0.0, recipe.sampling.hu_shift_sd, size=(2, 1, 1, 1))
-    return to_network(images + shift, recipe), np.ascontiguousarray(labels)
+        images, labels, labelled = images[::-1], labels[::-1], labelled[::-1]
+    return images, labels, labelled
 
 
 def cut(array: NDArray[T], lower: NDArray[np.int_], size: int, *, outside: int) -> NDArray[T]:

@@ -1,8 +1,6 @@
 """Fixtures import late, because collecting must also work where torch is not installed."""
 # ruff: noqa: PLC0415
 
-from pathlib import Path
-
 import pytest
 
 
@@ -14,9 +12,7 @@ def recipe():
 
 
 @pytest.fixture(scope="session")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from .tiny import write_tiny_cohort
+def pairs():
+    from .tiny import tiny_pairs
 
-    folder = tmp_path_factory.mktemp("cohort")
-    write_tiny_cohort(folder)
-    return folder
+    return tiny_pairs()

@@ -6,16 +6,19 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra 'training'")
 
 from training.losses import (
-    Patch,
     bending_energy,
     dice_loss,
     dice_per_class,
     global_ncc_loss,
-    joint_loss,
+    joint_terms,
     local_ncc_loss,
     one_hot,
+    task_losses,
+    task_names,
 )
 from training.networks import LevelOutput
+from training.patch import Patch, fully_labelled
+from training.recipe import RECIPES, read_recipe
 
 
 def test_dice_is_twice_the_overlap_over_both_sums_without_the_background():
@@ -81,7 +84,7 @@ def patch() -> Patch:
     fixed_labels = torch.zeros(1, 1, 60, 60, 60, dtype=torch.uint8)
     fixed_labels[..., 26:36, 26:36, 26:36] = 1
     moving_labels = torch.roll(fixed_labels, 2, dims=4)
-    return Patch(fixed_labels.float(), moving_labels.float(), fixed_labels, moving_labels)
+    return fully_labelled(fixed_labels.float(), moving_labels.float(), fixed_labels, moving_labels)
 
 
 def outputs_with(shift: float) -> tuple[LevelOutput, ...]:
@@ -94,31 +97,49 @@ def outputs_with(shift: float) -> tuple[LevelOutput, ...]:
 
 
 def test_the_true_displacement_brings_the_registration_dice_loss_to_zero(patch, recipe):
-    terms = joint_loss(outputs_with(2.0), patch, recipe.loss)
-    assert terms.dice_registration.item() == pytest.approx(0, abs=1e-5)
-    assert terms.bending.item() == 0
-    assert joint_loss(outputs_with(0.0), patch, recipe.loss).dice_registration.item() > 0.1
+    terms = joint_terms(outputs_with(2.0), patch, recipe.loss, classes=2)
+    assert terms["dice_registration"].item() == pytest.approx(0, abs=1e-5)
+    assert terms["bending"].item() == 0
+    assert joint_terms(outputs_with(0.0), patch, recipe.loss, classes=2)["dice_registration"].item() > 0.1
 
 
 def test_the_label_warp_pulls_the_displacement_towards_the_planned_organ(patch, recipe):
     """A nearest-neighbour warp in the loss would give a gradient of exactly zero."""
     outputs = outputs_with(1.5)
-    joint_loss(outputs, patch, recipe.loss).dice_registration.backward()
+    joint_terms(outputs, patch, recipe.loss, classes=2)["dice_registration"].backward()
     for output in outputs:
         assert output.dvf.grad[:, 0].sum().item() < 0
 
 
-def test_the_total_is_the_weighted_sum_of_its_terms(patch, recipe):
+def test_tasks_are_the_weighted_sums_of_their_terms(patch, recipe):
     weights = recipe.loss.model_copy(
         update={"dice_segmentation": 2.0, "cross_entropy": 3.0, "dice_registration": 5.0, "ncc": 7.0, "bending": 11.0}
     )
-    terms = joint_loss(outputs_with(1.0), patch, weights)
-    expected = (
-        2 * terms.dice_segmentation
-        + 3 * terms.cross_entropy
-        + 5 * terms.dice_registration
-        + 7 * terms.ncc
-        + 11 * terms.bending
-    )
-    assert terms.total.item() == pytest.approx(expected.item())
-    assert terms.cross_entropy.item() == pytest.approx(math.log(2))
+    terms = joint_terms(outputs_with(1.0), patch, weights, classes=2)
+    tasks = {name: task.item() for name, task in task_losses(terms, weights).items()}
+    assert terms["cross_entropy"].item() == pytest.approx(math.log(2))
+    assert tasks["similarity"] == pytest.approx((7 * terms["ncc"] + 11 * terms["bending"]).item())
+    assert tasks["registration"] == pytest.approx((5 * terms["dice_registration"]).item())
+    assert tasks["segmentation"] == pytest.approx((2 * terms["dice_segmentation"] + 3 * math.log(2)).item())
+
+
+@pytest.mark.parametrize(
+    ("system", "tasks"),
+    [
+        ("segmentation-a", ("segmentation",)),
+        ("registration-a", ("similarity",)),
+        ("jrs-registration-b", ("similarity", "registration")),
+        ("cross-stitch-b", ("similarity", "registration", "segmentation")),
+    ],
+)
+def test_a_system_has_the_tasks_of_its_paths(system, tasks):
+    recipe = read_recipe(RECIPES / f"{system}.toml")
+    assert task_names(recipe.loss, recipe.network) == tasks
+
+
+def test_a_single_path_gives_the_terms_of_its_task_only(patch, recipe):
+    whole = outputs_with(1.0)
+    segmented = joint_terms(tuple(LevelOutput(o.logits, None) for o in whole), patch, recipe.loss, classes=2)
+    registered = joint_terms(tuple(LevelOutput(None, o.dvf) for o in whole), patch, recipe.loss, classes=2)
+    assert segmented | registered == joint_terms(whole, patch, recipe.loss, classes=2)
+    assert not segmented.keys() & registered.keys()

@@ -5,7 +5,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra 'training'")
 
 from imaging.volume import AIR_HU
-from training.pairs import read_pairs
 from training.sampling import cut, draw_patch
 
 
@@ -23,9 +22,8 @@ def test_what_lies_beyond_the_scan_is_air():
     assert (part[..., 2:] == AIR_HU).all()
 
 
-def test_patches_are_centred_equally_often_on_targets_other_organs_and_the_rest(recipe, cohort):
+def test_patches_are_centred_equally_often_on_targets_other_organs_and_the_rest(recipe, pairs):
     recipe = with_sampling(recipe, roles="both")
-    pairs = read_pairs(cohort / "training")
     rng = np.random.default_rng(0)
     middle = recipe.sampling.patch_size // 2
     found = [int(draw_patch(pairs, recipe, rng).fixed_labels[0, 0, middle, middle, middle]) for _ in range(90)]
@@ -33,25 +31,24 @@ def test_patches_are_centred_equally_often_on_targets_other_organs_and_the_rest(
     assert min(counts) >= 18, "each is binomial with mean 30 and standard deviation 4.5"
 
 
-def test_swapping_the_roles_doubles_the_batch(recipe, cohort):
-    recipe = with_sampling(recipe, roles="both", patches=2, hu_shift_sd=0.0)
-    patch = draw_patch(read_pairs(cohort / "training"), recipe, np.random.default_rng(1))
+def test_swapping_the_roles_doubles_the_batch(recipe, pairs):
+    recipe = with_sampling(recipe, roles="both", patches=2)
+    patch = draw_patch(pairs, recipe, np.random.default_rng(1))
     assert patch.fixed.shape == (4, 1, 48, 48, 48)
     assert torch.equal(patch.fixed[:2], patch.moving[2:])
     assert torch.equal(patch.moving_labels[:2], patch.fixed_labels[2:])
     assert not torch.equal(patch.fixed_labels[:2], patch.moving_labels[:2])
 
 
-def test_intensities_are_clipped_and_divided_as_the_manifest_will_say(recipe, cohort):
-    patch = draw_patch(read_pairs(cohort / "training"), recipe, np.random.default_rng(2))
+def test_intensities_are_clipped_and_divided_as_the_manifest_will_say(recipe, pairs):
+    patch = draw_patch(pairs, recipe, np.random.default_rng(2))
     window = recipe.hu_window
     assert patch.fixed.dtype == torch.float32
     assert patch.fixed.min().item() == pytest.approx(window.lower / window.divisor), "the air beyond the tiny scan"
     assert 0 < patch.fixed.max().item() <= np.float32(window.upper / window.divisor)
 
 
-def test_the_same_generator_state_draws_the_same_patch(recipe, cohort):
-    pairs = read_pairs(cohort / "training")
+def test_the_same_generator_state_draws_the_same_patch(recipe, pairs):
     one, other = (draw_patch(pairs, recipe, np.random.default_rng(5)) for _ in range(2))
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a, b)
