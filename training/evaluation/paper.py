@@ -16,11 +16,12 @@ PrintedMetric = Literal["msd_mm", "hd95_mm", "dice"]
 
 @dataclass(frozen=True)
 class Printed:
-    """One value of a table; None for what was not taken down."""
+    """One value of a table; None for what was not taken down. `text` has the digits that were printed."""
 
+    text: str
     mean: float
-    sd: float | None = None
-    median: float | None = None
+    sd: float | None
+    median: float | None
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,11 @@ def _row(line: str) -> PrintedRow:
 
 def _printed(cell: str) -> Printed:
     """'mean', 'mean (median)' or 'mean +- sd (median)'."""
-    rest, _, median = cell.partition("(")
+    rest, _, median = cell.rstrip(")").partition("(")
     mean, _, sd = rest.partition("+-")
-    return Printed(float(mean), float(sd) if sd else None, float(median.rstrip(")")) if median else None)
+    mean, sd, median = (f"0{part.strip()}" if part.startswith(".") else part.strip() for part in (mean, sd, median))
+    shown = mean + (f" ± {sd}" if sd else "") + (f" ({median})" if median else "")
+    return Printed(shown, float(mean), float(sd) if sd else None, float(median) if median else None)
 
 
 _MSD_HMC = """

@@ -6,7 +6,7 @@ import math
 
 from training.evaluation.tables import Cell, Row, Table
 
-_LATEX = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"$\pm$", "†": r"$^\dagger$"}
+_LATEX = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "±": r"$\pm$", "†": r"$^\dagger$", "<": "$<$"}
 
 
 def markdown(table: Table) -> str:
@@ -61,6 +61,8 @@ def text(cell: Cell | None, decimals: int) -> str:
     """'mean ± sd (median)†', what is known of it; '-' where there is nothing."""
     if cell is None:
         return "-"
+    if cell.printed:
+        return cell.printed
     summary = cell.summary
     empty = f" [{summary.missing} empty]" if summary.missing else ""
     if not math.isfinite(summary.mean):

@@ -38,11 +38,13 @@ class Cell:
         summary: Mean and spread.
         comparison: Against the reference system; None for the reference and where nothing was tested.
         best: Whether no other row of the column is better.
+        printed: How a paper prints it; empty for our own.
     """
 
     summary: Summary
     comparison: Comparison | None = None
     best: bool = False
+    printed: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def organ_table(
     reference: Reference | None = None,
     printed: Cohort | None = None,
 ) -> Table:
-    """Mean, spread and median of one metric, tested against the reference on the mean surface distance.
+    """Mean, spread and median of one metric, tested against the reference.
 
     Args:
         scores: Of one split, all systems.
@@ -198,8 +200,7 @@ def _cell(  # noqa: PLR0917
     itself = system == reference.system and path == other
     tested = None
     if not itself:
-        mine = by_case(scores, system=system, path=path, organ=organ, metric="msd_mm")
-        tested = compare(mine, by_case(scores, system=reference.system, path=other, organ=organ, metric="msd_mm"))
+        tested = compare(values, by_case(scores, system=reference.system, path=other, organ=organ, metric=metric))
     return Cell(summarise(list(values.values())), tested)
 
 
@@ -214,7 +215,7 @@ def _printed_rows(metric: PrintedMetric, cohort: Cohort, organs: tuple[str, ...]
 
 def _printed_cell(value: Printed) -> Cell:
     sd, median = (math.nan if number is None else number for number in (value.sd, value.median))
-    return Cell(Summary(0, 0, value.mean, sd, median, math.nan, math.nan))
+    return Cell(Summary(0, 0, value.mean, sd, median, math.nan, math.nan), printed=value.text)
 
 
 def _tested(reference: Reference) -> str:
@@ -223,8 +224,8 @@ def _tested(reference: Reference) -> str:
     else:
         path = "(" + ", ".join(f"{organ}: {path}" for organ, path in reference.paths.items()) + ")"
     return (
-        f"† differs from {reference.system} {path}: two-sided Wilcoxon signed-rank test on the mean surface distance, "
-        "p < 0.05, cases that both have."
+        f"† differs from {reference.system} {path}: two-sided Wilcoxon signed-rank test, p < 0.05, over the "
+        "cases that both have."
     )
 
 
