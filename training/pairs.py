@@ -7,25 +7,28 @@ the network is trained on what the service will show it.
 
 import hashlib
 import json
-from collections.abc import Iterator
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imaging.alignment import align
-from imaging.arrays import FloatVoxels, LabelVoxels
+from imaging.arrays import FloatVoxels, LabelVoxels, Points
 from imaging.geometry import VolumeGeometry
-from imaging.resampling import index_to_index, resample
+from imaging.masks import PackedMasks
+from imaging.preprocessing import sample_labels
+from imaging.resampling import resample
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
-from phantom.case import CLINIC_A, CLINIC_B, Scan, VirtualPatient
-from training.recipe import Recipe, Split
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 BODY_HU = -300
 CENTRES_PER_GROUP = 1024
-CLINICS = {clinic.name: clinic for clinic in (CLINIC_A, CLINIC_B)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,60 +56,64 @@ class AlignedPair:
     affine: AffineTransform
 
 
-def labelled(scan: Scan) -> LabelledScan:
-    """What training needs of a phantom's scan."""
-    return LabelledScan(scan.volume, scan.labels)
+def packed_organs(scan: LabelledScan, labels: int) -> PackedMasks:
+    """Labels 1, 2, ... as ROIs of the same numbers, on the part of the scan's grid that holds them."""
+    lower, upper = _label_box(scan.labels)
+    inside = scan.labels[tuple(slice(low, high) for low, high in zip(lower, upper, strict=True))]
+    bits = np.zeros(inside.shape, dtype=np.uint64)
+    for label in range(1, labels + 1):
+        bits[inside == label] = np.uint64(1) << np.uint64(label - 1)
+    return PackedMasks(bits, tuple(range(1, labels + 1)), scan.volume.geometry.cropped(lower, upper))
 
 
-def aligned_pair(*, daily: LabelledScan, planning: LabelledScan, spacing_mm: float, margin_voxels: int) -> AlignedPair:
+def aligned_pair(
+    *,
+    daily: LabelledScan,
+    planning: LabelledScan,
+    spacing_mm: float,
+    margin_voxels: int,
+    affine: AffineTransform | None = None,
+) -> AlignedPair:
     """Align the planning to the daily CT and resample both once to a box round the organs of both days.
 
     Args:
         daily: The fixed side.
         planning: The moving side.
         spacing_mm: Of the model grid, isotropic.
-        margin_voxels: Round the organs; the box may reach beyond the CT, which counts as air there.
+        margin_voxels: Round the organs. The box ends where both CTs end, because what lies beyond is air for whoever
+            cuts patches.
+        affine: From the daily to the planning patient, where it is known already.
+
+    Raises:
+        RegistrationRejected: If the affine does not pass its success test.
     """
-    affine = align(fixed=daily.volume, moving=planning.volume)
+    affine = affine or align(fixed=daily.volume, moving=planning.volume)
     points = np.concatenate(
         [
-            _label_points(daily.labels, daily.volume.geometry),
-            affine.to_fixed(_label_points(planning.labels, planning.volume.geometry)),
+            _corners(*_label_box(daily.labels), daily.volume.geometry),
+            affine.to_fixed(_corners(*_label_box(planning.labels), planning.volume.geometry)),
         ]
     )
-    lower = points.min(axis=0) - margin_voxels * spacing_mm
-    counts = np.ceil((points.max(axis=0) + margin_voxels * spacing_mm - lower) / spacing_mm).astype(int) + 1
+    ends = np.concatenate([_ends(daily.volume.geometry), affine.to_fixed(_ends(planning.volume.geometry))])
+    margin = margin_voxels * spacing_mm
+    lower = np.maximum(points.min(axis=0) - margin, ends.min(axis=0))
+    upper = np.minimum(points.max(axis=0) + margin, ends.max(axis=0))
+    counts = np.ceil((upper - lower) / spacing_mm).astype(int) + 1
     grid = VolumeGeometry(
         (int(counts[2]), int(counts[1]), int(counts[0])),
         (float(lower[0]), float(lower[1]), float(lower[2])),
         (spacing_mm,) * 3,
     )
     images = [resample(daily.volume, grid), resample(planning.volume, grid, to_source=affine)]
-    labels = [
-        nearest_labels(daily.labels, daily.volume.geometry, grid, AffineTransform.identity()),
-        nearest_labels(planning.labels, planning.volume.geometry, grid, affine),
-    ]
+    labels = [labels_on(daily, grid, AffineTransform.identity()), labels_on(planning, grid, affine)]
     return AlignedPair(np.rint(np.stack(images)).astype(np.int16), np.stack(labels), grid, affine)
 
 
-def nearest_labels(
-    labels: LabelVoxels, source: VolumeGeometry, grid: VolumeGeometry, to_source: AffineTransform
-) -> LabelVoxels:
-    """Labels (z, y, x) of the nearest source voxel at each voxel of `grid`; 0 beyond the source."""
-    matrix = index_to_index(grid, source, to_source)
-    k, j, i = (np.arange(n, dtype=np.float64) for n in grid.shape)
-    out = np.zeros(grid.shape, dtype=np.uint8)
-    for plane in range(grid.shape[0]):
-        index = [
-            np.floor(m[0] * i[None, :] + m[1] * j[:, None] + m[2] * k[plane] + m[3] + 0.5).astype(np.int32)
-            for m in matrix[:3]
-        ]
-        inside = np.ones(grid.shape[1:], dtype=bool)
-        for component, count in zip(index, source.shape[::-1], strict=True):
-            inside &= (component >= 0) & (component < count)
-        x, y, z = (np.where(inside, component, 0) for component in index)
-        out[plane] = np.where(inside, labels[z, y, x], 0)
-    return out
+def labels_on(scan: LabelledScan, grid: VolumeGeometry, to_source: AffineTransform) -> LabelVoxels:
+    """Labels (z, y, x) of the nearest voxel of a scan at each voxel of `grid`, as the service feeds them; 0 beyond."""
+    count = int(scan.labels.max())
+    same = {number: number for number in range(1, count + 1)}
+    return sample_labels(packed_organs(scan, count), same, affine=to_source, region=grid)
 
 
 def sampling_centres(pair: AlignedPair, targets: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int16]:
@@ -122,34 +129,77 @@ def sampling_centres(pair: AlignedPair, targets: tuple[int, ...], rng: np.random
     return centres
 
 
-def write_pair(pair: AlignedPair, folder: Path, *, name: str, targets: tuple[int, ...], seed: int) -> None:
-    """Store a pair; the folder appears complete or not at all."""
+def write_pair(pair: AlignedPair, folder: Path, *, name: str, targets: tuple[int, ...], seed: int, **facts: str) -> str:
+    """Store a pair; the folder appears complete or not at all.
+
+    Args:
+        pair: What to store.
+        folder: Where, as a folder `name`; one that is there already is replaced.
+        name: PATIENT-DAY, without anything that identifies a patient.
+        targets: Labels of the first group of sampling centres.
+        seed: Of the sampling centres.
+        facts: Further entries of pair.json.
+
+    Returns:
+        SHA-256 over the arrays.
+    """
     part = folder / f".{name}.part"
-    part.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
     centres = sampling_centres(pair, targets, np.random.default_rng(seed))
     digest = hashlib.sha256()
     for kind, array in (("images", pair.images), ("labels", pair.labels), ("centres", centres)):
         np.save(part / f"{kind}.npy", array)
         digest.update(np.ascontiguousarray(array).tobytes())
-    facts = {
+    written = {
         "sha256": digest.hexdigest(),
         "origin_mm": pair.geometry.origin_mm,
         "spacing_mm": pair.geometry.spacing_mm,
         "affine": pair.affine.matrix.tolist(),
     }
-    (part / "pair.json").write_text(json.dumps(facts))
-    part.rename(folder / name)
+    (part / "pair.json").write_text(json.dumps(written | facts))
+    put_in_place(part, folder / name)
+    return digest.hexdigest()
+
+
+def put_in_place(part: Path, folder: Path) -> None:
+    """Give a finished folder its name; an older one makes room for it."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    part.rename(folder)
 
 
 @dataclass(frozen=True, eq=False)
 class CachedPair:
-    """A stored pair; the arrays are mapped from disk and read only where patches are cut."""
+    """A stored pair; the arrays are mapped from disk and read only where patches are cut.
+
+    Attributes:
+        name: PATIENT-DAY.
+        patient: Pseudonym.
+        images: (2, z, y, x) int16 HU, fixed then moving.
+        labels: (2, z, y, x) uint8.
+        centres: (groups, n, 3) int16 indices (z, y, x): targets, other organs, rest of the body.
+        sha256: Over the arrays.
+    """
 
     name: str
+    patient: str
     images: NDArray[np.int16]
     labels: LabelVoxels
     centres: NDArray[np.int16]
     sha256: str
+
+
+def read_pair(folder: Path) -> CachedPair:
+    """The pair in a folder."""
+    return CachedPair(
+        folder.name,
+        folder.name.rpartition("-")[0],
+        np.load(folder / "images.npy", mmap_mode="r"),
+        np.load(folder / "labels.npy", mmap_mode="r"),
+        np.load(folder / "centres.npy"),
+        json.loads((folder / "pair.json").read_text())["sha256"],
+    )
 
 
 def read_pairs(folder: Path) -> tuple[CachedPair, ...]:
@@ -161,62 +211,28 @@ def read_pairs(folder: Path) -> tuple[CachedPair, ...]:
     names = sorted(file.parent.name for file in folder.glob("*/pair.json") if not file.parent.name.startswith("."))
     if not names:
         raise FileNotFoundError("no cached pairs: run `python -m training prepare` first")
-    return tuple(_read_pair(folder / name) for name in names)
+    return tuple(read_pair(folder / name) for name in names)
 
 
-def cohort_hash(pairs: tuple[CachedPair, ...]) -> str:
-    """SHA-256 over names and contents of the pairs, so that a model can say what it saw."""
-    lines = "\n".join(f"{pair.name} {pair.sha256}" for pair in sorted(pairs, key=lambda pair: pair.name))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def patients_of(splits: tuple[Split, ...]) -> Iterator[tuple[Split, int]]:
-    """(split, seed) of every patient, splits in turn, so that the first ones made show every clinic."""
-    for index in range(max(split.patients for split in splits)):
-        for split in splits:
-            if index < split.patients:
-                yield split, split.first_seed + index
-
-
-def prepare(recipe: Recipe, splits: tuple[Split, ...], folder: Path) -> Iterator[str]:
-    """Make and store the pairs of virtual patients that are missing; yields each name as it is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, seed in patients_of(splits):
-        names = {fraction: f"{split.clinic}-{seed:05d}-{fraction}" for fraction in range(1, split.fractions + 1)}
-        missing = {fraction: name for fraction, name in names.items() if not (folder / name / "pair.json").exists()}
-        if missing:
-            patient = VirtualPatient(seed, CLINICS[split.clinic])
-            planning = labelled(patient.planning(in_plane=split.in_plane))
-            for fraction, name in missing.items():
-                pair = aligned_pair(
-                    daily=labelled(patient.daily(fraction, in_plane=split.in_plane)),
-                    planning=planning,
-                    spacing_mm=recipe.spacing_mm,
-                    margin_voxels=recipe.cohort.fov_margin_voxels,
-                )
-                write_pair(pair, folder, name=name, targets=recipe.targets, seed=seed)
-        yield from names.values()
-
-
-def to_network(images: NDArray[np.number], recipe: Recipe) -> FloatVoxels:
+def to_network(images: NDArray[np.number], recipe: "Recipe") -> FloatVoxels:
     """HU as the network reads them."""
     window = recipe.hu_window
     return (np.clip(images, window.lower, window.upper) / np.float32(window.divisor)).astype(np.float32)
 
 
-def _label_points(labels: LabelVoxels, geometry: VolumeGeometry) -> NDArray[np.float64]:
-    """The eight corners of the box round all labelled voxels, LPS millimetres."""
-    zyx = np.argwhere(labels)
-    low, high = zyx.min(axis=0)[::-1], zyx.max(axis=0)[::-1]
-    corners = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
-    return geometry.to_lps(corners.astype(np.float64))
+def _label_box(labels: LabelVoxels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First and past-the-last index (z, y, x) of the box round all labelled voxels."""
+    found = [np.flatnonzero(labels.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    (z0, y0, x0), (z1, y1, x1) = ([int(index[end]) for index in found] for end in (0, -1))
+    return (z0, y0, x0), (z1 + 1, y1 + 1, x1 + 1)
 
 
-def _read_pair(folder: Path) -> CachedPair:
-    return CachedPair(
-        folder.name,
-        np.load(folder / "images.npy", mmap_mode="r"),
-        np.load(folder / "labels.npy", mmap_mode="r"),
-        np.load(folder / "centres.npy"),
-        json.loads((folder / "pair.json").read_text())["sha256"],
-    )
+def _corners(lower: tuple[int, int, int], upper: tuple[int, int, int], geometry: VolumeGeometry) -> Points:
+    """(8, 3) centres of the corner voxels of a box of indices, LPS millimetres."""
+    ends = [(low, high - 1) for low, high in zip(lower[::-1], upper[::-1], strict=True)]
+    return geometry.to_lps(np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float64))
+
+
+def _ends(geometry: VolumeGeometry) -> Points:
+    """(8, 3) centres of the corner voxels of a grid, LPS millimetres."""
+    return _corners((0, 0, 0), geometry.shape, geometry)
