@@ -77,6 +77,6 @@ CLINIC_A = Clinic(
 CLINIC_B = Clinic(
     "B",
     Scanner(0.9, 1.5, 23.0, 1.6, 1.4, 4.0, 0.92, 0.8, "curved"),
-    DailyChange(0.70, 0.20, (1.4, 2.3, 2.5), 3.5, 1.5, (4.0, 5.0, 5.0), 1.2),
+    DailyChange(0.85, 0.20, (1.7, 3.6, 3.2), 4.0, 1.5, (4.0, 5.0, 5.0), 1.2),
 )
 """Large changes of bladder filling; sharper kernel, noisier, 1.5 mm slices."""

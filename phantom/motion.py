@@ -2,7 +2,8 @@
 
 `daily point -> planning point`: first the rigid set-up, then the rectum is emptied or filled back to its planning
 diameter, the prostate with the seminal vesicles put back as a stiff body, the bladder filled back, and the soft tissue
-relaxed. Each step is a smooth map that does not fold; bones do not take part. The composition is stored on a 3 mm grid
+relaxed, all of it in a few equal steps in turn. Each step is a smooth map that does not fold; bones do not take part.
+What comes near to folding nevertheless is smoothed in its place. The composition is stored on a 3 mm grid
 of the daily patient, and its trilinear interpolant IS the truth: images, labels and contours of the day are made from
 it, so nothing is approximated afterwards.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from imaging.arrays import FloatVoxels, Points
 from imaging.geometry import VolumeGeometry
@@ -23,7 +25,19 @@ _REACH = VolumeGeometry((105, 91, 101), (-150.0, -150.0, -120.0), (3.0, 3.0, 3.0
 """Where soft tissue may move, in the daily patient."""
 
 LEAST_JACOBIAN = 0.12
-"""Smallest determinant that is accepted before the day's motion is scaled down."""
+"""Smallest determinant that is accepted before the day's motion is smoothed there."""
+
+
+_STEPS = 4
+"""In how many small steps a day is undone; each is far from folding, and so is what they make together."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One of them: how much of the day is still there after it, and how much it undoes."""
+
+    left: float
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +58,8 @@ class Day:
 def draw_day(rng: np.random.Generator, anatomy: Anatomy, change: DailyChange) -> Day:
     """A day at random."""
     affine = _setup(rng, change)
-    wanted = anatomy.traits.bladder_cc * np.exp(rng.normal(0.0, change.bladder_log))
-    ratio = float(np.clip(wanted, 70.0, 500.0) / anatomy.traits.bladder_cc)
+    filled = anatomy.traits.bladder_cc * np.exp(rng.normal(0.0, change.bladder_log))
+    ratio = float(np.clip(filled, 70.0, 500.0) / anatomy.traits.bladder_cc)
     ratio = float(np.clip(ratio, 0.4, 2.8))
     widening = _rectum_ratios(rng, change)
     at_prostate = float(np.interp(-10.0, widening[0], widening[1]))
@@ -53,23 +67,42 @@ def draw_day(rng: np.random.Generator, anatomy: Anatomy, change: DailyChange) ->
     shift = np.clip(rng.normal(0.0, 1.0, 3), -2.2, 2.2) * change.prostate_mm + np.array((0.0, push, 0.25 * -push))
     tilt = float(np.deg2rad(rng.normal(0.0, change.prostate_tilt_deg)))
     tissue = np.stack([shapes.smooth_noise(rng, _REACH, length_mm=38) for _ in range(3)]) * change.tissue_mm
+    drift = tissue.astype(np.float64)
     points = _grid_points(_REACH)
     at = affine.to_moving(points.reshape(-1, 3)).reshape(points.shape)
-    moved = _undo_rectum(at, anatomy, widening)
-    moved = _undo_prostate(moved, anatomy, shift, tilt)
-    moved = _undo_bladder(moved, anatomy, ratio)
-    moved = moved + np.moveaxis(tissue, 0, -1)
-    moved = at + (moved - at) * _mobility(at, anatomy)[..., None]
-    moved = _stiffen(at, moved, anatomy.organs.vesicles, share=0.75)
-    displacement = _stiffen(at, moved, anatomy.organs.prostate, share=0.92) - at
+    moved = at
+    for done in range(_STEPS):
+        step = _Step(1.0 - (done + 1) / _STEPS, 1.0 / _STEPS)
+        wanted = _undo_rectum(moved, anatomy, widening, step)
+        wanted = _undo_prostate(wanted, anatomy, shift, tilt, step)
+        wanted = _undo_bladder(wanted, anatomy, ratio, shift, step)
+        wanted = wanted + step.share * _at(drift, moved)
+        # bone holds what is near it at every step, so that what slides past it is not folded
+        moved = moved + (wanted - moved) * _mobility(moved, anatomy)[..., None]
+    moved = _stiffen(at, moved, anatomy.organs.vesicles, share=0.88)
+    displacement = _stiffen(at, moved, anatomy.organs.prostate, share=0.97) - at
     turned = displacement @ np.linalg.inv(affine.matrix[:3, :3]).T
     vectors = np.moveaxis(turned, -1, 0)
-    for _ in range(12):
-        if smallest_jacobian(vectors, _REACH) >= LEAST_JACOBIAN:
-            break
-        vectors = vectors * 0.88
+    vectors = _unfolded(vectors)
     field = DisplacementField(np.ascontiguousarray(vectors, dtype=np.float32), _REACH)
     return Day(Deformation(affine, (field,)), ratio, at_prostate)
+
+
+def _unfolded(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The displacement, smoothed where it comes near to folding; scaled down as a whole if that does not suffice."""
+    for turn in range(24):
+        jacobian = _cell_jacobians(vectors, _REACH)
+        if jacobian.min() >= LEAST_JACOBIAN:
+            break
+        if turn >= 16:
+            vectors = vectors * 0.88
+            continue
+        near = np.zeros(_REACH.shape)
+        near[:-1, :-1, :-1] = jacobian < 1.3 * LEAST_JACOBIAN
+        weight = _fade(ndimage.distance_transform_edt(near == 0) - 2.0, 4.0)
+        smooth = ndimage.gaussian_filter(vectors, (0, 1.5, 1.5, 1.5))
+        vectors = vectors + weight * (smooth - vectors)
+    return vectors
 
 
 def smallest_jacobian(vectors: NDArray[np.floating], geometry: VolumeGeometry) -> float:
@@ -78,8 +111,13 @@ def smallest_jacobian(vectors: NDArray[np.floating], geometry: VolumeGeometry) -
     The trilinear map of a cell has its extreme derivatives at the corners, so all eight one-sided combinations are
     looked at.
     """
+    return float(_cell_jacobians(vectors, geometry).min())
+
+
+def _cell_jacobians(vectors: NDArray[np.floating], geometry: VolumeGeometry) -> NDArray[np.float64]:
+    """Smallest determinant in each cell."""
     spacing = geometry.spacing_mm
-    smallest = np.inf
+    smallest = np.full([s - 1 for s in geometry.shape], np.inf)
     steps = []
     for component, axis in enumerate((3, 2, 1)):
         steps.append(np.diff(vectors, axis=axis) / spacing[component])
@@ -101,7 +139,7 @@ def smallest_jacobian(vectors: NDArray[np.floating], geometry: VolumeGeometry) -
             - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
             + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
         )
-        smallest = min(smallest, float(determinant.min()))
+        smallest = np.minimum(smallest, determinant)
     return smallest
 
 
@@ -151,16 +189,27 @@ def _fade(distance: NDArray[np.float64], length_mm: float | NDArray[np.float64])
     return 1.0 - t * t * (3.0 - 2.0 * t)
 
 
+def _at(vectors: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Vectors (3, z, y, x) of the grid at points (..., 3), those of its border beyond it."""
+    held = np.clip(points, _REACH.origin_mm, _REACH.last_mm)
+    return np.stack([shapes.sample(v.astype(np.float32), _REACH, held) for v in vectors], axis=-1)
+
+
 def _undo_rectum(
-    at: NDArray[np.float64], anatomy: Anatomy, widening: tuple[NDArray[np.float64], NDArray[np.float64]]
+    at: NDArray[np.float64],
+    anatomy: Anatomy,
+    widening: tuple[NDArray[np.float64], NDArray[np.float64]],
+    step: _Step,
 ) -> NDArray[np.float64]:
     axis = anatomy.organs.axis
     z = at[..., 2]
-    ratio = np.interp(z, *widening)
+    whole = np.interp(z, *widening)
+    ratio = whole**step.share
     x0, y0 = axis.centre(z)
     radius = axis.radius(z)
     # the sacrum holds the posterior wall, so filling moves the anterior one
     y0 = y0 + 0.55 * radius
+    radius = radius * whole**step.left
     out = at.copy()
     wanted_x, wanted_y = x0 + (at[..., 0] - x0) / ratio, y0 + (at[..., 1] - y0) / ratio
     away = (np.hypot(wanted_x - x0, wanted_y - y0 + 0.55 * radius) - radius * 1.05) * ratio
@@ -172,26 +221,37 @@ def _undo_rectum(
 
 
 def _undo_prostate(
-    at: NDArray[np.float64], anatomy: Anatomy, shift: NDArray[np.float64], tilt: float
+    at: NDArray[np.float64], anatomy: Anatomy, shift: NDArray[np.float64], tilt: float, step: _Step
 ) -> NDArray[np.float64]:
     cx, cy, cz = anatomy.organs.prostate_centre
     pivot = np.array((cx, cy, cz - 12.0))
-    back = at - shift - pivot
-    turned = back.copy()
-    turned[..., 1] = np.cos(tilt) * back[..., 1] - np.sin(tilt) * back[..., 2]
-    turned[..., 2] = np.sin(tilt) * back[..., 1] + np.cos(tilt) * back[..., 2]
-    wanted = turned + pivot
+    left = pivot + step.left * shift
+    wanted = _tilted(at - step.share * shift - left, step.share * tilt) + left
+    planned = _tilted(wanted - left, step.left * tilt) + pivot
     target = np.minimum(anatomy.organs.prostate, anatomy.organs.vesicles)
-    distance = shapes.sample(target, CLOSE, wanted)
+    distance = shapes.sample(target, CLOSE, planned)
     return at + _fade(distance - 1.0, 28.0)[..., None] * (wanted - at)
 
 
-def _undo_bladder(at: NDArray[np.float64], anatomy: Anatomy, ratio: float) -> NDArray[np.float64]:
-    neck = np.array(anatomy.organs.bladder_neck)
+def _tilted(back: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
+    """Points about the left-right axis."""
+    turned = back.copy()
+    turned[..., 1] = np.cos(angle) * back[..., 1] - np.sin(angle) * back[..., 2]
+    turned[..., 2] = np.sin(angle) * back[..., 1] + np.cos(angle) * back[..., 2]
+    return turned
+
+
+def _undo_bladder(
+    at: NDArray[np.float64], anatomy: Anatomy, ratio: float, shift: NDArray[np.float64], step: _Step
+) -> NDArray[np.float64]:
+    planned_neck = np.array(anatomy.organs.bladder_neck)
+    neck = planned_neck + step.left * shift
     # a bladder rises more than it widens
     factor = ratio ** np.array((0.24, 0.30, 0.46))
-    wanted = neck + (at - neck) / factor
-    distance = shapes.sample(anatomy.organs.bladder, CLOSE, wanted) * float(factor.mean())
+    part, left = factor**step.share, factor**step.left
+    wanted = neck + (at - neck) / part
+    planned = planned_neck + (wanted - neck) / left
+    distance = shapes.sample(anatomy.organs.bladder, CLOSE, planned) * float((left * part).mean())
     height = 2.0 * (anatomy.traits.bladder_cc * 1000 / 4.19) ** (1 / 3)
     length = float(max(45.0, 2.2 * height * abs(1.0 - factor[2]) / min(factor[2], 1.0)))
     weight = _fade(distance - 1.0, length) * height / (height + np.maximum(distance, 0.0))
