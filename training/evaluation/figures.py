@@ -14,11 +14,11 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from training.evaluation.paper import PrintedMetric
 from training.evaluation.scores import CaseScore
 from training.evaluation.statistics import by_case, paths_in, systems_in
-from training.evaluation.system import PathName
+from training.evaluation.system import PATHS, PathName
 from training.evaluation.tables import PRINTED_METRICS, organs_in
 
-COLOURS: dict[PathName, str] = {"segmentation": "#d95f02", "registration": "#1f78b4", "service": "#7b3294"}
-"""Of the paths, in figures and pictures alike; they differ in lightness too."""
+COLOURS: dict[PathName, str] = {"segmentation": "#ff8c1a", "registration": "#3fa7ff", "service": "#d069ff"}
+"""Of the paths, in figures and pictures alike; bright enough for outlines on a grey CT."""
 
 TICKS_MM = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
@@ -42,8 +42,8 @@ def box_plot(scores: Sequence[CaseScore], metric: PrintedMetric) -> Figure:
     labels = ["" if system == last else system for last, (system, _) in zip(before, lines, strict=False)]
     panels[0].set_yticks(range(len(lines)), labels)
     panels[0].set_ylim(len(lines) - 0.4, -0.6)
-    used = dict.fromkeys(path for _, path in lines)
-    handles = [Patch(facecolor=COLOURS[path], label=path) for path in used]
+    used = {path for _, path in lines}
+    handles = [Patch(facecolor=COLOURS[path], label=path) for path in PATHS if path in used]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.suptitle(PRINTED_METRICS[metric][0])
     return figure
@@ -73,13 +73,15 @@ def _boxes(
                 orientation="horizontal",
                 patch_artist=True,
                 manage_ticks=False,
-                medianprops={"color": "black"},
-                flierprops={"marker": ".", "markersize": 4, "markerfacecolor": "0.3", "markeredgecolor": "none"},
+                medianprops={"color": "black", "linewidth": 1.6},
+                flierprops={"marker": ".", "markersize": 7, "markerfacecolor": "0.25", "markeredgecolor": "none"},
             )
             boxes["boxes"][0].set_facecolor(COLOURS[path])
         if len(found) < len(values):
             note = f"{len(values) - len(found)} empty "
             panel.text(1, place, note, transform=panel.get_yaxis_transform(), ha="right", va="center", fontsize=7)
+        if place and system != lines[place - 1][0]:
+            panel.axhline(place - 0.5, color="0.85", linewidth=0.6)
     panel.grid(axis="x", color="0.85", linewidth=0.6)
     panel.set_axisbelow(True)
     panel.tick_params(axis="y", length=0)

@@ -1,19 +1,53 @@
 """From words on the command line to systems."""
 
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from imaging.errors import ModelError
 from imaging.model import Device, load_model
+from training.baselines.references import reference_systems
 from training.checkpoint import NETWORK
 from training.evaluation.network_system import NetworkSystem, exported_system
+from training.evaluation.system import System
 from training.evaluation.torch_system import run_system
+
+BASELINES = {"elastix": "elastix_systems", "hybrid": "hybrid_systems"}
+"""Module of `training.baselines` -> its function; they need packages that networks do not."""
+
+
+def named_systems(words: Sequence[str], *, device: Device = "auto") -> tuple[System, ...]:
+    """The systems that the words of a command line name, in their order.
+
+    Args:
+        words: '[NAME=]FOLDER' of a run or an exported model; 'references' for all systems that learn nothing, or the
+            name of one of them; 'elastix' or 'hybrid' for all settings of these.
+        device: Of the networks.
+
+    Raises:
+        ModelError: If a folder holds neither a model nor a finished run.
+        ModuleNotFoundError: If a baseline's package is not installed.
+    """
+    systems: list[System] = []
+    for word in words:
+        references = {system.name: system for system in reference_systems()}
+        name, given, folder = word.rpartition("=")
+        if word == "references":
+            systems.extend(references.values())
+        elif word in references:
+            systems.append(references[word])
+        elif word in BASELINES:
+            systems.extend(getattr(import_module(f"training.baselines.{word}"), BASELINES[word])())
+        else:
+            systems.append(network_system(name if given else "", Path(folder), device=device))
+    return tuple(systems)
 
 
 def network_system(name: str, folder: Path, *, device: Device = "auto") -> NetworkSystem:
-    """The system in a folder: an exported model (manifest.json), or a run (network.pt).
+    """The system in a folder: an exported model (manifest.json), or a run that came to its end (network.pt).
 
     Args:
-        name: What it is called in tables.
+        name: What it is called in tables; empty for its own name.
         folder: Of the run or of the model.
         device: 'auto' takes a GPU where there is one.
 
@@ -21,7 +55,8 @@ def network_system(name: str, folder: Path, *, device: Device = "auto") -> Netwo
         ModelError: If the folder holds neither, or the exported model is not what its manifest says.
     """
     if (folder / "manifest.json").is_file():
-        return exported_system(name, load_model(folder, device=device))
+        model = load_model(folder, device=device)
+        return exported_system(name or model.manifest.identity, model)
     if (folder / NETWORK).is_file():
-        return run_system(name, folder, device=device)
-    raise ModelError(f"the folder of {name} holds neither manifest.json of a model nor {NETWORK} of a finished run")
+        return run_system(name or folder.resolve().name, folder, device=device)
+    raise ModelError(f"{folder.name} holds neither manifest.json of a model nor {NETWORK} of a finished run")

@@ -13,6 +13,7 @@ from imaging.arrays import Points
 from imaging.deformation import choose_deformation
 from imaging.manifest import ModelManifest
 from imaging.masks import PackedMasks, RoiPatch
+from imaging.metrics import bounding_box
 from imaging.model import Prediction, RecontouringModel
 from imaging.organs import organ_patches
 from imaging.preprocessing import ORGAN_MARGIN_MM, model_inputs, network_region
@@ -30,15 +31,15 @@ class NetworkSystem:
         identity: Hash of its weights.
         model: The network with its contract.
         paths: The paths that it has.
-        fitted_region: Whether the region is fitted to every case, as a run's network allows; an exported model has a
-            list of sizes to choose from.
+        exported: Whether it is an exported model, which has a list of region sizes to choose from and delivers a third
+            path; a run's network looks at a region fitted to every case.
     """
 
     name: str
     identity: str
     model: RecontouringModel
     paths: tuple[PathName, ...]
-    fitted_region: bool
+    exported: bool
 
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""
@@ -72,7 +73,7 @@ class NetworkSystem:
         """One pass over the region that the service would take."""
         manifest = self.model.manifest
         points = case.affine.to_fixed(labelled_points(case.planning))
-        if self.fitted_region:
+        if not self.exported:
             manifest = manifest.model_copy(update={"region_sizes": (covering_size(points, manifest),)})
         inputs = model_inputs(
             daily=case.daily.volume,
@@ -89,7 +90,7 @@ class NetworkSystem:
 def exported_system(name: str, model: RecontouringModel) -> NetworkSystem:
     """An exported model, on the regions of its manifest, with what the service makes of its field."""
     identity = f"{model.manifest.sha256} {model.provider}"
-    return NetworkSystem(name, identity, model, ("segmentation", "registration", "service"), fitted_region=False)
+    return NetworkSystem(name, identity, model, ("segmentation", "registration", "service"), exported=True)
 
 
 def covering_size(points_mm: Points, manifest: ModelManifest) -> tuple[int, int, int]:
@@ -106,16 +107,35 @@ def covering_size(points_mm: Points, manifest: ModelManifest) -> tuple[int, int,
 
 
 def packed_organs(scan: LabelledVolume, labels: int) -> PackedMasks:
-    """Labels 1, 2, ... as ROIs of the same numbers."""
-    bits = np.zeros(scan.labels.shape, dtype=np.uint64)
-    for label in range(1, labels + 1):
-        bits[scan.labels == label] = np.uint64(1) << np.uint64(label - 1)
-    return PackedMasks(bits, tuple(range(1, labels + 1)), scan.volume.geometry)
+    """Labels 1, 2, ... as ROIs of the same numbers, on the part of the scan's grid that holds them.
+
+    Raises:
+        ValueError: If the scan has no labelled voxel.
+    """
+    box = _labelled_box(scan)
+    bit_of_label = np.zeros(256, dtype=np.uint64)
+    bit_of_label[1 : labels + 1] = np.uint64(1) << np.arange(labels, dtype=np.uint64)
+    lower, upper = (box[0].start, box[1].start, box[2].start), (box[0].stop, box[1].stop, box[2].stop)
+    numbers = tuple(range(1, labels + 1))
+    return PackedMasks(bit_of_label[scan.labels[box]], numbers, scan.volume.geometry.cropped(lower, upper))
 
 
 def labelled_points(scan: LabelledVolume) -> Points:
-    """Centres of all labelled voxels, (n, 3) LPS millimetres."""
-    return scan.volume.geometry.to_lps(np.argwhere(scan.labels)[:, ::-1].astype(np.float64))
+    """Centres of all labelled voxels, (n, 3) LPS millimetres.
+
+    Raises:
+        ValueError: If the scan has no labelled voxel.
+    """
+    box = _labelled_box(scan)
+    zyx = np.argwhere(scan.labels[box]) + [part.start for part in box]
+    return scan.volume.geometry.to_lps(zyx[:, ::-1].astype(np.float64))
+
+
+def _labelled_box(scan: LabelledVolume) -> tuple[slice, slice, slice]:
+    box = bounding_box(scan.labels > 0)
+    if box is None:
+        raise ValueError("no organ is labelled in the planning scan")
+    return box
 
 
 def _organs(prediction: Prediction, manifest: ModelManifest, case: HeldOutCase) -> tuple[RoiPatch, ...]:

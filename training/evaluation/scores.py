@@ -3,18 +3,19 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import find_objects
 
-from imaging.arrays import MaskVoxels
-from imaging.geometry import VolumeGeometry
+from imaging.arrays import LabelVoxels, MaskVoxels
 from imaging.masks import RoiPatch
-from imaging.metrics import bounding_box, dice, surface_distances
+from imaging.metrics import dice, surface_distances
 from imaging.preprocessing import ORGAN_MARGIN_MM
 from training.evaluation.measures import FieldMeasures, added_path_length, cut_to_box, field_measures
+from training.evaluation.network_system import labelled_points
 from training.evaluation.oracle import best_islands
 from training.evaluation.system import Contoured, HeldOutCase, PathName
 
@@ -101,36 +102,31 @@ def score_case(
         components: How many islands an organ may have, for the oracle; 1 where it is not named.
         tolerance_mm: Of the added path length.
     """
-    geometry = case.daily.volume.geometry
+    spacing_mm = case.daily.volume.geometry.spacing_mm
+    drawn = find_objects(case.daily.labels, max_label=len(organs))
     rows: list[OrganScore] = []
     for label, organ in enumerate(organs, start=1):
-        truth = case.daily.labels == label
-        if not truth.any():
+        if drawn[label - 1] is None:
             continue
         for path, patches in contoured.paths.items():
-            mask = filled(patches, label, truth.shape)
-            rows.append(_measured(mask, truth, organ=organ, path=path, geometry=geometry, tolerance_mm=tolerance_mm))
+            mask, truth = _side_by_side(patches, label, drawn[label - 1], case.daily.labels)
+            distances = surface_distances(mask, truth, spacing_mm=spacing_mm)
+            added = added_path_length(mask, truth, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm)
+            row = OrganScore(
+                organ, path, distances.mean_mm, distances.hd95_mm, dice(mask, truth), added.mm, added.pixels
+            )
             if path == "segmentation" and contoured.islands:
-                islands = filled(contoured.islands, label, truth.shape)
+                islands, truth = _side_by_side(contoured.islands, label, drawn[label - 1], case.daily.labels)
                 kept = best_islands(islands, truth, components.get(organ, 1))
-                rows[-1] = _with_oracle(rows[-1], kept, truth, geometry)
+                best = surface_distances(kept, truth, spacing_mm=spacing_mm)
+                row = replace(row, oracle_msd_mm=best.mean_mm, oracle_dice=dice(kept, truth))
+            rows.append(row)
     return CaseScore(system, identity, case.name, case.patient, tuple(rows), _field(case, contoured), contoured.seconds)
-
-
-def filled(patches: tuple[RoiPatch, ...], label: int, shape: tuple[int, ...]) -> MaskVoxels:
-    """The mask (z, y, x) of one organ on the whole daily grid."""
-    mask = np.zeros(shape, dtype=np.bool_)
-    for patch in patches:
-        if patch.roi_number == label and patch.inside.size:
-            box = tuple(slice(a, a + n) for a, n in zip(patch.lower, patch.inside.shape, strict=True))
-            mask[box] |= patch.inside >= 0.5
-    return mask
 
 
 def planned_box_mm(case: HeldOutCase) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """The corners of the box round the planned organs after the affine, with the margin of the service's region."""
-    zyx = np.argwhere(case.planning.labels)
-    there = case.affine.to_fixed(case.planning.volume.geometry.to_lps(zyx[:, ::-1].astype(np.float64)))
+    there = case.affine.to_fixed(labelled_points(case.planning))
     lower, upper = there.min(axis=0) - ORGAN_MARGIN_MM, there.max(axis=0) + ORGAN_MARGIN_MM
     return (lower[0], lower[1], lower[2]), (upper[0], upper[1], upper[2])
 
@@ -156,21 +152,20 @@ def read_score(file: Path) -> CaseScore | None:
         return None
 
 
-def _measured(
-    mask: MaskVoxels, truth: MaskVoxels, *, organ: str, path: PathName, geometry: VolumeGeometry, tolerance_mm: float
-) -> OrganScore:
-    box = _around(truth | mask)
-    distances = surface_distances(mask[box], truth[box], spacing_mm=geometry.spacing_mm)
-    added = added_path_length(mask[box], truth[box], spacing_mm=geometry.spacing_mm, tolerance_mm=tolerance_mm)
-    overlap = dice(mask[box], truth[box])
-    return OrganScore(organ, path, distances.mean_mm, distances.hd95_mm, overlap, added.mm, added.pixels)
-
-
-def _with_oracle(row: OrganScore, kept: MaskVoxels, truth: MaskVoxels, geometry: VolumeGeometry) -> OrganScore:
-    box = _around(truth | kept)
-    distances = surface_distances(kept[box], truth[box], spacing_mm=geometry.spacing_mm)
-    best = {"oracle_msd_mm": distances.mean_mm, "oracle_dice": dice(kept[box], truth[box])}
-    return OrganScore(**{**asdict(row), **best})
+def _side_by_side(
+    patches: tuple[RoiPatch, ...], label: int, drawn: tuple[slice, ...], labels: LabelVoxels
+) -> tuple[MaskVoxels, MaskVoxels]:
+    """Answer and truth (z, y, x) of one organ on the smallest box that holds both, with a rim of one voxel."""
+    own = [patch for patch in patches if patch.roi_number == label and patch.inside.size]
+    lower = np.min([[part.start for part in drawn], *(patch.lower for patch in own)], axis=0)
+    ends = (np.add(patch.lower, patch.inside.shape) for patch in own)
+    upper = np.max([[part.stop for part in drawn], *ends], axis=0)
+    lower, upper = np.maximum(lower - 1, 0), np.minimum(upper + 1, labels.shape)
+    mask = np.zeros(upper - lower, dtype=np.bool_)
+    for patch in own:
+        begin = np.subtract(patch.lower, lower)
+        mask[tuple(slice(a, a + n) for a, n in zip(begin, patch.inside.shape, strict=True))] |= patch.inside >= 0.5
+    return mask, labels[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] == label
 
 
 def _field(case: HeldOutCase, contoured: Contoured) -> FieldMeasures | None:
@@ -179,15 +174,6 @@ def _field(case: HeldOutCase, contoured: Contoured) -> FieldMeasures | None:
     # All systems are looked at in one box: a field over the whole scan would be diluted by tissue at rest.
     part = cut_to_box(contoured.dvf, *planned_box_mm(case))
     return None if part is None else field_measures(part)
-
-
-def _around(mask: MaskVoxels) -> tuple[slice, slice, slice]:
-    """The box of a mask that is not empty, with a rim of one voxel."""
-    box = bounding_box(mask)
-    if box is None:
-        raise ValueError("the mask is empty")
-    z, y, x = (slice(max(part.start - 1, 0), part.stop + 1) for part in box)
-    return z, y, x
 
 
 def _finite(value: Any) -> Any:

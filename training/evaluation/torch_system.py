@@ -36,7 +36,7 @@ def run_system(name: str, run: Path, *, device: Device = "auto") -> NetworkSyste
     backend = TorchBackend(trained.network, classes=recipe.classes, spacing_mm=recipe.spacing_mm, device=where)
     identity = hashlib.sha256((run / NETWORK).read_bytes()).hexdigest()
     model = RecontouringModel(working_manifest(recipe), run, backend)
-    return NetworkSystem(name, identity, model, paths_of(recipe.network), fitted_region=True)
+    return NetworkSystem(name, identity, model, paths_of(recipe.network), exported=False)
 
 
 def paths_of(spec: NetworkSpec) -> tuple[PathName, ...]:
