@@ -10,6 +10,7 @@ reference and date, and an RTSTRUCT with the true contours. Below the cohort's f
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -140,7 +141,7 @@ def write_cohort(
         pydantic.ValidationError: If a number is out of its range.
     """
     cohort = draw_cohort(clinic, patients=patients, seed=seed, scans=scans, in_plane=in_plane, slices=slices)
-    yield from _write(cohort, out, workers=workers)
+    yield from complete_cohort(cohort, out, workers=workers)
 
 
 def missing_scans(cohort: Cohort, out: Path) -> tuple[tuple[int, int], ...]:
@@ -170,24 +171,26 @@ def run(arguments: argparse.Namespace) -> None:
     )
     total, left = len(cohort.scans()), len(missing_scans(cohort, arguments.out))
     with tqdm(total=total, initial=total - left, desc=f"clinic {cohort.clinic}", unit="scan") as bar:
-        for _ in _write(cohort, arguments.out, workers=arguments.workers):
+        for _ in complete_cohort(cohort, arguments.out, workers=arguments.workers):
             bar.update()
 
 
-def _write(cohort: Cohort, out: Path, *, workers: int) -> Iterator[str]:
+def complete_cohort(cohort: Cohort, out: Path, *, workers: int) -> Iterator[str]:
+    """Write the scans of a cohort that `out` lacks; arguments, names and errors as in `write_cohort`."""
     _claim(cohort, out)
     missing = missing_scans(cohort, out)
     if workers <= 1:
-        for scan in missing:
-            yield _write_scan(cohort, out, *scan)
+        for seed, fractions in _by_patient(missing):
+            yield from _write_scans(cohort, out, seed, fractions)
     else:
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
         try:
-            for future in as_completed([pool.submit(_write_scan, cohort, out, *scan) for scan in missing]):
-                yield future.result()
+            tasks = [pool.submit(_write_patient, cohort, out, *patient) for patient in _by_patient(missing)]
+            for task in as_completed(tasks):
+                yield from task.result()
         finally:
-            # after an interrupt the scans under way are finished, and no others are begun
+            # after an interrupt the patients under way are finished, and no others are begun
             pool.shutdown(wait=True, cancel_futures=True)
     shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
 
@@ -232,16 +235,31 @@ def _name(clinic: ClinicName, seed: int, fraction: int) -> str:
     return f"{identity.patient}/{identity.scan}"
 
 
-def _write_scan(cohort: Cohort, out: Path, seed: int, fraction: int) -> str:
-    """Draw one scan and write it; its folder gets its name when everything is in it."""
+def _by_patient(scans: tuple[tuple[int, int], ...]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Seed and fractions of each patient; his anatomy takes as long to draw as half a scan, so it is drawn once."""
+    for seed, group in itertools.groupby(scans, key=lambda scan: scan[0]):
+        yield seed, tuple(fraction for _, fraction in group)
+
+
+def _write_patient(cohort: Cohort, out: Path, seed: int, fractions: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(_write_scans(cohort, out, seed, fractions))
+
+
+def _write_scans(cohort: Cohort, out: Path, seed: int, fractions: tuple[int, ...]) -> Iterator[str]:
     clinic = {"A": CLINIC_A, "B": CLINIC_B}[cohort.clinic]
     patient = VirtualPatient(seed, clinic)
+    for fraction in fractions:
+        yield _write_scan(cohort, out, patient, fraction)
+
+
+def _write_scan(cohort: Cohort, out: Path, patient: VirtualPatient, fraction: int) -> str:
+    """Draw one scan and write it; its folder gets its name when everything is in it."""
     if fraction == 0:
         scan = patient.planning(slices=cohort.slices, in_plane=cohort.in_plane)
     else:
         scan = patient.daily(fraction, slices=cohort.slices, in_plane=cohort.in_plane)
-    identity = identity_of(seed, clinic.name, fraction)
-    name = _name(cohort.clinic, seed, fraction)
+    identity = identity_of(patient.seed, cohort.clinic, fraction)
+    name = _name(cohort.clinic, patient.seed, fraction)
     part = out / _UNFINISHED / name.replace("/", "-")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -5,7 +5,6 @@ that differs from torch is refused.
 """
 
 import hashlib
-import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,14 +35,18 @@ OUTPUTS = ("segmentation", "dvf")
 
 
 class Release(RecipePart):
-    """What a manifest says beyond what training knows; recipes/*.release.toml."""
+    """What a manifest says beyond what training knows: the folder's name and version, and recipes/*.release.toml."""
 
+    name: str
     version: str
     organs: tuple[Organ, ...]
     region_sizes: tuple[tuple[int, int, int], ...]
     parity_tolerance: float
     golden_tolerance: float
     intended_use: str
+    not_intended: str
+    data: str
+    limits: tuple[str, ...]
 
 
 class DeployedNetwork(nn.Module):
@@ -89,11 +92,6 @@ def export(run: Path, *, golden: HeldOutCase, release: Release, out: Path) -> Mo
     manifest = _manifest(trained, release, out)
     write_manifest(manifest, out)
     return manifest
-
-
-def read_release(file: Path) -> Release:
-    """The release settings in a TOML file."""
-    return Release.model_validate(tomllib.loads(file.read_text()))
 
 
 def write_onnx(deployed: DeployedNetwork, file: Path) -> None:
@@ -145,7 +143,11 @@ def write_golden(deployed: DeployedNetwork, case: HeldOutCase, recipe: Recipe, f
     The inputs are rounded to what float16 holds, which halves the file, before torch answers.
     """
     pair = aligned_pair(
-        daily=case.daily, planning=case.planning, spacing_mm=recipe.spacing_mm, margin_voxels=GOLDEN_SIZE // 2
+        daily=case.daily,
+        planning=case.planning,
+        spacing_mm=recipe.spacing_mm,
+        margin_voxels=GOLDEN_SIZE // 2,
+        affine=case.affine,
     )
     centre = np.round(np.argwhere(pair.labels[0]).mean(axis=0)).astype(int)
     lower = centre - GOLDEN_SIZE // 2
@@ -184,7 +186,7 @@ def _manifest(trained: TrainedNetwork, release: Release, out: Path) -> ModelMani
         raise ModelError("the organs of the release are not those of the recipe, in the order of their labels")
     sha256, stage = _sha256(out / "model.onnx"), trained.stages[-1]
     return ModelManifest(
-        name=recipe.name,
+        name=release.name,
         version=release.version,
         device_uid=f"2.25.{int(sha256[:32], 16)}",
         sha256=sha256,

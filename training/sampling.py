@@ -44,8 +44,8 @@ def draw_patch(
     drawn = []
     for _ in range(recipe.sampling.patches):
         pair = pairs[usable[rng.integers(len(usable))]]
-        labelled = [settings is None or is_labelled(pair.name, side, settings, cohort=names) for side in SIDES]
-        drawn.append(_draw_one(pair, np.array(labelled), recipe, rng))
+        known = [settings is None or is_labelled(pair.name, side, settings, cohort=names) for side in SIDES]
+        drawn.append(_draw_one(pair, np.array(known), recipe, rng))
     images, labels, labelled = (np.stack(parts) for parts in zip(*drawn, strict=True))  # (patches, 2, ...)
     if recipe.sampling.roles == "both":
         images, labels, labelled = (np.concatenate([part, part[:, ::-1]]) for part in (images, labels, labelled))

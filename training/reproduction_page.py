@@ -1,0 +1,105 @@
+"""One page of results: both tables, how far the order of the systems is the paper's, and what was done."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from training.evaluation.paper import PAPER_ORGANS, Cohort, printed_rows
+from training.evaluation.rendering import markdown
+from training.evaluation.scores import CaseScore
+from training.evaluation.statistics import Reference, by_case, choose_paths, summarise
+from training.evaluation.system import PathName
+from training.evaluation.tables import organ_table
+
+PAPERS_ELASTIX = "elastix"
+
+
+def write_page(
+    file: Path,
+    *,
+    validation: Sequence[CaseScore],
+    test: Sequence[CaseScore],
+    reference: str,
+    elastix: str,
+    facts: Sequence[str],
+) -> None:
+    """Write the page.
+
+    Args:
+        file: Where.
+        validation: Scores on clinic A.
+        test: Scores on clinic B.
+        reference: The system that the others are tested against; its paths are chosen on validation.
+        elastix: The setting of elastix that validation chose; it stands for the paper's.
+        facts: What was done, one line each.
+    """
+    chosen = choose_paths(validation, system=reference)
+    against = Reference(reference, chosen)
+    parts = [
+        "# Reproduction on virtual patients",
+        "",
+        "Numbers are those of phantoms; the paper's are of patients and stand beside for the order of the systems.",
+        "",
+        *(f"- {fact}" for fact in facts),
+        f"- elastix: the best of its settings on validation, {elastix}",
+        "- path per organ of the cross-stitch network, chosen on validation: "
+        + ", ".join(f"{organ} {path}" for organ, path in chosen.items()),
+        "",
+    ]
+    cohorts: tuple[tuple[str, Sequence[CaseScore], Cohort], ...] = (
+        ("Validation, clinic A", validation, "HMC"),
+        ("Test, clinic B", test, "EMC"),
+    )
+    for heading, scores, cohort in cohorts:
+        table = organ_table(scores, "msd_mm", reference=against, printed=cohort)
+        parts += [f"## {heading}: {len({score.case for score in scores})} cases", "", markdown(table)]
+        parts += ["### Order of the systems", "", *order_lines(scores, cohort, {PAPERS_ELASTIX: elastix}), ""]
+    file.write_text("\n".join(parts))
+
+
+def order_lines(scores: Sequence[CaseScore], cohort: Cohort, names: Mapping[str, str]) -> Iterator[str]:
+    """Per organ, how many pairs of the paper's rows stand in the same order here, and the clearest that do not.
+
+    Args:
+        scores: Of one split.
+        cohort: The paper's counterpart.
+        names: Name in the paper -> name here, where they differ.
+    """
+    yield "| organ | pairs in the paper's order | turned round, largest difference in the paper first |"
+    yield "|---|---|---|"
+    for organ in PAPER_ORGANS:
+        same, turned = compared(scores, cohort, organ, names)
+        worst = "; ".join(f"{better} before {worse}" for better, worse in turned[:3])
+        yield f"| {organ} | {same} of {same + len(turned)} | {worst or 'none'} |"
+
+
+def compared(
+    scores: Sequence[CaseScore], cohort: Cohort, organ: str, names: Mapping[str, str]
+) -> tuple[int, list[tuple[str, str]]]:
+    """Pairs of rows that both have, by mean surface distance of one organ.
+
+    Returns:
+        How many stand in the paper's order, and those that do not as (better there, worse there).
+    """
+    column = PAPER_ORGANS.index(organ)
+    both: list[tuple[str, float, float]] = []
+    for row in printed_rows("msd_mm", cohort):
+        ours = _mean(scores, names.get(row.system, row.system), row.path, organ)
+        if math.isfinite(ours):
+            both.append((f"{row.system} ({row.path})", row.values[column].mean, ours))
+    same, turned = 0, []
+    for one, other in combinations(both, 2):
+        better, worse = sorted((one, other), key=lambda row: row[1])
+        if better[1] == worse[1]:
+            continue
+        if better[2] <= worse[2]:
+            same += 1
+        else:
+            turned.append((worse[1] - better[1], better[0], worse[0]))
+    return same, [(better, worse) for _, better, worse in sorted(turned, reverse=True)]
+
+
+def _mean(scores: Sequence[CaseScore], system: str, path: PathName, organ: str) -> float:
+    values = by_case(scores, system=system, path=path, organ=organ, metric="msd_mm")
+    return summarise(list(values.values())).mean if values else math.nan
