@@ -23,6 +23,10 @@ DICE_EPSILON = 1e-6
 """The authors'; their code adds it twice below and so says 1/2 for a class that neither side has. Here it is 1."""
 
 
+LEAST_PROBABILITY = 1e-30
+"""Whose logarithm is taken for anything smaller."""
+
+
 def overlap_loss(first: Tensor, second: Tensor) -> Tensor:
     """L = 1 - mean over classes of (2 sum(p q) + eps) / (sum p + sum q + eps), sums over the space of each patch.
 
@@ -54,12 +58,25 @@ def anatomy_loss(carried: Tensor, fixed: Tensor) -> Tensor:
     return overlap_loss(carried, fixed)
 
 
-def supervised_loss(predicted: Tensor, drawn: Tensor, settings: DeepAtlasSettings) -> Tensor:
+def supervised_loss(
+    predicted: Tensor, drawn: Tensor, settings: DeepAtlasSettings, *, cross_entropy: float = 0.0
+) -> Tensor:
     """lambda_sp L(F(I), S), the whole loss where both contours are drawn: the registration has nothing to teach then.
 
-    The fixed side stands for both, since roles are swapped.
+    The fixed side stands for both, since roles are swapped. The paper's images show every organ; a patch may lack one,
+    and the overlap then has no gradient, so a share of cross-entropy may be added, which is ours.
+
+    Args:
+        predicted: F(I).
+        drawn: S.
+        settings: Gives lambda_sp.
+        cross_entropy: Factor of -mean over voxels of log p(drawn class), inside lambda_sp; 0 in the paper.
     """
-    return settings.lambda_supervised * overlap_loss(predicted, drawn)
+    loss = overlap_loss(predicted, drawn)
+    if cross_entropy:
+        likelihood = (predicted * drawn).sum(1).clamp(min=LEAST_PROBABILITY)
+        loss = loss - cross_entropy * likelihood.log().mean((1, 2, 3))
+    return settings.lambda_supervised * loss
 
 
 def moving_drawn_loss(
@@ -68,6 +85,8 @@ def moving_drawn_loss(
     moving_drawn: Tensor,
     carried: Tensor,
     settings: DeepAtlasSettings,
+    *,
+    cross_entropy: float = 0.0,
 ) -> Tensor:
     """lambda_a L(S_m o phi, F(I_f)) + lambda_sp L(F(I_m), S_m): the carried contour teaches the daily scan.
 
@@ -77,13 +96,19 @@ def moving_drawn_loss(
         moving_drawn: S_m, on the moving grid.
         carried: S_m o phi, on the fixed grid.
         settings: Gives the weights.
+        cross_entropy: As in `supervised_loss`.
     """
     anatomy = settings.lambda_anatomy * anatomy_loss(carried, fixed_predicted)
-    return anatomy + supervised_loss(moving_predicted, moving_drawn, settings)
+    return anatomy + supervised_loss(moving_predicted, moving_drawn, settings, cross_entropy=cross_entropy)
 
 
 def fixed_drawn_loss(
-    fixed_predicted: Tensor, fixed_drawn: Tensor, carried_predicted: Tensor, settings: DeepAtlasSettings
+    fixed_predicted: Tensor,
+    fixed_drawn: Tensor,
+    carried_predicted: Tensor,
+    settings: DeepAtlasSettings,
+    *,
+    cross_entropy: float = 0.0,
 ) -> Tensor:
     """lambda_a L(F(I_m) o phi, S_f) + lambda_sp L(F(I_f), S_f): the warp carries the error back to the moving scan.
 
@@ -92,9 +117,10 @@ def fixed_drawn_loss(
         fixed_drawn: S_f.
         carried_predicted: F(I_m) o phi, on the fixed grid.
         settings: Gives the weights.
+        cross_entropy: As in `supervised_loss`.
     """
     anatomy = settings.lambda_anatomy * anatomy_loss(carried_predicted, fixed_drawn)
-    return anatomy + supervised_loss(fixed_predicted, fixed_drawn, settings)
+    return anatomy + supervised_loss(fixed_predicted, fixed_drawn, settings, cross_entropy=cross_entropy)
 
 
 def similarity_loss(fixed: Tensor, warped: Tensor, settings: DeepAtlasSettings) -> Tensor:

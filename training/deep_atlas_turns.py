@@ -69,7 +69,14 @@ def registration_terms(
 
 
 def segmentation_terms(
-    segment: Segment, register: Register, patch: Patch, *, settings: DeepAtlasSettings, classes: int, helped: bool
+    segment: Segment,
+    register: Register,
+    patch: Patch,
+    *,
+    settings: DeepAtlasSettings,
+    classes: int,
+    helped: bool,
+    cross_entropy: float = 0.0,
 ) -> dict[str, Tensor]:
     """The segmentation network's turn: the mean over the batch of the case that each pair is.
 
@@ -80,6 +87,7 @@ def segmentation_terms(
         settings: Weights, border.
         classes: Organs and background.
         helped: Whether `register` is asked; alone, the network learns from the sides with a drawn contour only.
+        cross_entropy: As in `supervised_loss`.
 
     Returns:
         'total', without a gradient where nothing is labelled.
@@ -101,6 +109,7 @@ def segmentation_terms(
             moving_answers.get(i),
             settings=settings,
             classes=classes,
+            cross_entropy=cross_entropy,
         )
         for i, (fixed, moving) in enumerate(drawn)
         if fixed or moving
@@ -116,6 +125,7 @@ def _case_loss(
     *,
     settings: DeepAtlasSettings,
     classes: int,
+    cross_entropy: float,
 ) -> Tensor:
     """The loss (1,) of one pair with a drawn contour; an answer is None where nothing is asked of that side."""
     border = settings.loss_border
@@ -123,15 +133,17 @@ def _case_loss(
     if fixed_answer is None or moving_answer is None:
         answer, truth = (fixed_answer, fixed_drawn) if moving_answer is None else (moving_answer, moving_drawn)
         assert answer is not None
-        return supervised_loss(inner(answer, border), inner(truth, border), settings)
+        return supervised_loss(inner(answer, border), inner(truth, border), settings, cross_entropy=cross_entropy)
     with torch.no_grad():
         dvf = inner(register(pair.fixed, pair.moving), border)
     level = Level("patch", 1, border)
     fixed_inner = inner(fixed_answer, border)
     if bool(pair.fixed_labelled):
-        return fixed_drawn_loss(fixed_inner, inner(fixed_drawn, border), warp(moving_answer, dvf, level), settings)
-    moving_inner, moving_truth = inner(moving_answer, border), inner(moving_drawn, border)
-    return moving_drawn_loss(fixed_inner, moving_inner, moving_truth, warp(moving_drawn, dvf, level), settings)
+        truth, carried = inner(fixed_drawn, border), warp(moving_answer, dvf, level)
+        return fixed_drawn_loss(fixed_inner, truth, carried, settings, cross_entropy=cross_entropy)
+    moving_inner, truth = inner(moving_answer, border), inner(moving_drawn, border)
+    carried = warp(moving_drawn, dvf, level)
+    return moving_drawn_loss(fixed_inner, moving_inner, truth, carried, settings, cross_entropy=cross_entropy)
 
 
 def _contours(segment: Segment, image: Tensor, labels: Tensor, labelled: Tensor, *, classes: int) -> Tensor:

@@ -1,6 +1,7 @@
 # ruff: noqa: E402 - nothing below the first lines can be imported without torch
 import copy
 import hashlib
+import math
 
 import pytest
 
@@ -155,6 +156,17 @@ def test_every_case_weighs_overlap_as_the_papers_table():
     assert moving_drawn_loss(left, right, left, left, settings).item() == pytest.approx(3 * 0 + 5 * 1, abs=1e-4)
     assert fixed_drawn_loss(left, left, half, settings).item() == pytest.approx(3 / 2 + 5 * 0, abs=1e-4)
     assert fixed_drawn_loss(half, left, right, settings).item() == pytest.approx(3 * 1 + 5 / 2, abs=1e-4)
+
+
+def test_cross_entropy_joins_the_supervised_overlap():
+    settings = DeepAtlasSettings(lambda_anatomy=3, lambda_supervised=5)
+    left, half = line([1.0, 0], [0.0, 1]), line([0.5, 0.5], [0.5, 0.5])
+    # Overlap 1/2, and log 2 in every voxel.
+    expected = 5 * (1 / 2 + 2 * math.log(2))
+    assert supervised_loss(half, left, settings, cross_entropy=2).item() == pytest.approx(expected)
+    assert moving_drawn_loss(left, half, left, left, settings, cross_entropy=2).item() == pytest.approx(expected)
+    assert fixed_drawn_loss(half, left, left, settings, cross_entropy=2).item() == pytest.approx(expected)
+    assert torch.isfinite(supervised_loss(left, left.flip(1), settings, cross_entropy=2)).all()
 
 
 def test_the_gradient_energy_of_a_linear_field_is_the_mean_of_its_slopes_squared():
@@ -363,6 +375,7 @@ def test_shares_of_more_than_all_steps_are_refused():
 
 
 NAMES = tuple(f"{patient:08x}-{day}" for patient in range(100) for day in range(10))
+FEW = NAMES[:200]
 
 
 def test_planning_scans_are_labelled_and_a_fraction_of_the_daily_ones():
@@ -385,22 +398,22 @@ def test_which_daily_scan_is_labelled_follows_from_its_name_and_the_seed():
 
 def test_one_planning_scan_is_the_only_label_of_the_cohort():
     settings = DeepAtlasSettings(labels="one-planning")
-    labelled = [name for name in NAMES if is_labelled(name, "moving", settings, cohort=NAMES)]
+    labelled = [name for name in FEW if is_labelled(name, "moving", settings, cohort=FEW)]
     assert len(labelled) == 10
     assert len({name[:8] for name in labelled}) == 1
-    assert not any(is_labelled(name, "fixed", settings, cohort=NAMES) for name in NAMES)
-    assert [n for n in NAMES if is_labelled(n, "moving", settings, cohort=NAMES[::-1])] == labelled
+    assert not any(is_labelled(name, "fixed", settings, cohort=FEW) for name in FEW)
+    assert [n for n in FEW if is_labelled(n, "moving", settings, cohort=FEW[::-1])] == labelled
     with pytest.raises(ValueError, match="whole cohort"):
-        is_labelled(NAMES[0], "moving", settings)
+        is_labelled(FEW[0], "moving", settings)
 
 
 def test_with_one_label_the_segmentation_draws_from_its_pairs_only():
     settings = DeepAtlasSettings(labels="one-planning", segmentation_alone=0, registration_alone=0.5)
-    drawn = pairs_to_draw_from(NAMES, 5, steps=10, settings=settings)
-    assert [NAMES[i] for i in drawn] == [n for n in NAMES if is_labelled(n, "moving", settings, cohort=NAMES)]
-    assert pairs_to_draw_from(NAMES, 4, steps=10, settings=settings) == tuple(range(1000))
+    drawn = pairs_to_draw_from(FEW, 5, steps=10, settings=settings)
+    assert [FEW[i] for i in drawn] == [n for n in FEW if is_labelled(n, "moving", settings, cohort=FEW)]
+    assert pairs_to_draw_from(FEW, 4, steps=10, settings=settings) == tuple(range(200))
     every = DeepAtlasSettings(segmentation_alone=0.5, registration_alone=0)
-    assert pairs_to_draw_from(NAMES, 0, steps=10, settings=every) == tuple(range(1000))
+    assert pairs_to_draw_from(FEW, 0, steps=10, settings=every) == tuple(range(200))
 
 
 # --- learner

@@ -21,7 +21,8 @@ from training.recipe import Recipe
 class AlternatingLearner:
     """DeepAtlas; see `Learner` for the methods.
 
-    Adam with the authors' rates; the recipe's warm-up and decay scale them both.
+    Adam with the authors' rates; the recipe's warm-up and decay scale them both. Of the recipe's [loss] only the factor
+    of cross-entropy counts, for drawn contours; every other weight is in [deep_atlas].
 
     Raises:
         ValueError: If the recipe has no [deep_atlas].
@@ -62,10 +63,8 @@ class AlternatingLearner:
         optimizer = self._optimizers[name]
         for group in optimizer.param_groups:
             group["lr"] = self._rates[name] * learning_rate(number, optimisation) / optimisation.learning_rate
-        turn_terms = segmentation_terms if name == "segmentation" else registration_terms
-        terms = turn_terms(
-            self._segment, self._register, patch, settings=self._settings, classes=self.recipe.classes, helped=helped
-        )
+        loss = self._segmentation_loss if name == "segmentation" else self._registration_loss
+        terms = loss(patch, helped=helped)
         parameters = list(self._networks[name].parameters())
         optimizer.zero_grad(set_to_none=True)
         if terms["total"].requires_grad:
@@ -85,6 +84,22 @@ class AlternatingLearner:
         self.network.load_state_dict(state["network"])
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+
+    def _segmentation_loss(self, patch: Patch, *, helped: bool) -> dict[str, Tensor]:
+        return segmentation_terms(
+            self._segment,
+            self._register,
+            patch,
+            settings=self._settings,
+            classes=self.recipe.classes,
+            helped=helped,
+            cross_entropy=self.recipe.loss.cross_entropy,
+        )
+
+    def _registration_loss(self, patch: Patch, *, helped: bool) -> dict[str, Tensor]:
+        return registration_terms(
+            self._segment, self._register, patch, settings=self._settings, classes=self.recipe.classes, helped=helped
+        )
 
     def _segment(self, image: Tensor) -> Tensor:
         with self._precision(image):
