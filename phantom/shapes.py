@@ -241,10 +241,31 @@ def _along_first(knots: FloatVoxels, at: NDArray[np.floating]) -> FloatVoxels:
 
 def sample(field: FloatVoxels, geometry: VolumeGeometry, points_mm: Points) -> NDArray[np.float64]:
     """Trilinear values at points (..., 3); beyond the grid the edge value plus the distance to the edge."""
-    index = (points_mm - np.array(geometry.origin_mm)) / np.array(geometry.spacing_mm)
-    last = np.array(geometry.shape[::-1]) - 1.0
-    held = np.clip(index, 0, last)
-    away = np.linalg.norm((index - held) * np.array(geometry.spacing_mm), axis=-1)
-    coordinates = np.moveaxis(held, -1, 0)[::-1]
-    inside: NDArray[np.float64] = ndimage.map_coordinates(field, coordinates, order=1, mode="nearest")
-    return inside + away
+    points = np.ascontiguousarray(points_mm, dtype=np.float64)
+    out = np.empty(points.shape[:-1])
+    origin, spacing = np.array(geometry.origin_mm), np.array(geometry.spacing_mm)
+    _trilinear(out.reshape(-1), field, origin, spacing, points.reshape(-1, 3))
+    return out
+
+
+@njit(cache=True)
+def _trilinear(out, field, origin, spacing, points):  # type: ignore[no-untyped-def]
+    base, part = np.empty(3, dtype=np.int64), np.empty(3)
+    for n in range(len(points)):
+        away = 0.0
+        for c in range(3):
+            last = field.shape[2 - c] - 1
+            index = (points[n, c] - origin[c]) / spacing[c]
+            held = min(max(index, 0.0), float(last))
+            away += ((index - held) * spacing[c]) ** 2
+            base[c] = min(int(held), max(last - 1, 0))
+            part[c] = held - base[c]
+        value = 0.0
+        for corner in range(8):
+            i, j, k = corner & 1, corner >> 1 & 1, corner >> 2
+            weight = part[0] if i else 1.0 - part[0]
+            weight *= part[1] if j else 1.0 - part[1]
+            weight *= part[2] if k else 1.0 - part[2]
+            if weight != 0.0:
+                value += weight * field[base[2] + k, base[1] + j, base[0] + i]
+        out[n] = value + away**0.5
