@@ -47,7 +47,7 @@ $(SETUP): pyproject.toml | $(VENV)/pyvenv.cfg
 $(TEST): EXTRAS = $(EXTRA),demo,test
 $(TEST): pyproject.toml | $(VENV)/pyvenv.cfg
 	$(install)
-$(TRAINING): EXTRAS = $(EXTRA),test,training
+$(TRAINING): EXTRAS = $(EXTRA),test,training,baselines
 $(TRAINING): pyproject.toml | $(VENV)/pyvenv.cfg
 	$(install)
 $(DEV): EXTRAS = $(EXTRA),dev
@@ -100,18 +100,18 @@ bench: $(TEST) ## median time per stage, peak memory, on this machine
 	$(BIN)/python -m bench $(ARGS)
 
 COHORT  ?= runs/cohort
+DATA    ?= runs/data
 RUN     ?= runs/latest
-MODEL   ?= runs/model/prostate-ct/0.0.0
-RECIPE  ?=
+MODEL   ?= runs/models/prostate-ct/0.0.0
+RECIPE  ?= training/recipes/prostate-ct.toml
 
-train: $(TRAINING) ## a cohort of virtual patients, then the network: COHORT, RUN, RECIPE, ARGS="--minutes 60"
-	@mkdir -p $(COHORT) $(RUN)
-	$(BIN)/python -m training prepare $(if $(RECIPE),--recipe $(RECIPE)) --cohort $(COHORT)
-	$(BIN)/python -m training train $(if $(RECIPE),--recipe $(RECIPE)) --cohort $(COHORT) --run $(RUN) $(ARGS)
+train: $(TRAINING) ## virtual patients as DICOM, a dataset, then the network: COHORT, DATA, RUN, RECIPE, ARGS="--minutes 60"
+	$(BIN)/python -m training cohort A $(COHORT) --in-plane 256 --workers 2
+	$(BIN)/python -m training prepare $(COHORT) $(DATA) --spacing 2 --validation 0.2 --test 0.2
+	$(BIN)/python -m training train --recipe $(RECIPE) --dataset $(DATA) --run $(RUN) $(ARGS)
 
-export: $(TRAINING) ## a run becomes a model folder, evaluated: COHORT, RUN, MODEL
-	$(BIN)/python -m training export --cohort $(COHORT) --run $(RUN) --model $(MODEL) $(ARGS)
-	$(BIN)/python -m training evaluate --cohort $(COHORT) --model $(MODEL)
+export: $(TRAINING) ## a run becomes a model folder, evaluated: DATA, RUN, MODEL
+	$(BIN)/python -m training export $(RUN) $(MODEL) --dataset $(DATA) $(ARGS)
 
 # --- the container --------------------------------------------------------------------------------------------------
 

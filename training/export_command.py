@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = arguments.run.parent if arguments.run.name == CHECKPOINT else arguments.run
     out: Path = arguments.model
     try:
-        release = _release(arguments.release, name=out.parent.name, version=out.name)
+        release = read_release(arguments.release, name=out.parent.name, version=out.name)
         trained = read_network(folder)
         manifest = export(folder, golden=golden_case(), release=release, out=out)
         model = load_model(out, device=arguments.device)
@@ -74,6 +74,6 @@ def golden_case() -> HeldOutCase:
     return HeldOutCase("golden", "golden", affine=daily.deformation.affine, **sides)
 
 
-def _release(file: Path, *, name: str, version: str) -> Release:
-    """The release settings under the name and version of the model's folder."""
+def read_release(file: Path, *, name: str, version: str) -> Release:
+    """The release settings in a TOML file, under the name and version of the model's folder."""
     return Release.model_validate(tomllib.loads(file.read_text()) | {"name": name, "version": version})

@@ -23,6 +23,9 @@ MARGIN = 20
 SIZE_MULTIPLE = 4
 """Two halvings that must come out even."""
 
+METHODS = ("adversarial", "deep_atlas")
+"""Tables that make a recipe one of another way of learning."""
+
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -119,6 +122,8 @@ class Recipe(RecipePart):
             raise ValueError("the settings [deep_atlas] belong to the network family deep-atlas, and it to them")
         if self.adversarial is not None and self.network.family != "registration":
             raise ValueError("the generator of JRS-GAN is the network family registration")
+        if self.weighting != "equal" and (self.adversarial or self.deep_atlas):
+            raise ValueError("JRS-GAN and DeepAtlas have weights of their own: leave weighting at equal")
         return self
 
     @property
@@ -132,7 +137,8 @@ def read_recipe(file: Path, *overlays: Path) -> Recipe:
 
     Args:
         file: The system.
-        overlays: Files whose values replace those before them, for example the scale of an experiment.
+        overlays: Files whose values replace those before them, for example the scale of an experiment; their tables
+            [adversarial] and [deep_atlas] are for recipes that have one.
 
     Raises:
         FileNotFoundError: If a file or one that it extends is not there.
@@ -140,7 +146,8 @@ def read_recipe(file: Path, *overlays: Path) -> Recipe:
     """
     content = _extended(file)
     for overlay in overlays:
-        content = _merged(content, _extended(overlay))
+        over = _extended(overlay)
+        content = _merged(content, {key: value for key, value in over.items() if key in content or key not in METHODS})
     return Recipe.model_validate(content)
 
 

@@ -22,7 +22,16 @@ from tqdm import tqdm
 
 from training import distributed
 from training.board import write_contours
-from training.checkpoint import RunState, Stage, current_commit, restore, save_checkpoint, save_network, update_average
+from training.checkpoint import (
+    NETWORK,
+    RunState,
+    Stage,
+    current_commit,
+    restore,
+    save_checkpoint,
+    save_network,
+    update_average,
+)
 from training.dataset import cohort_hash
 from training.distributed import World
 from training.learners.build import begin_learner
@@ -67,7 +76,8 @@ def train(
     if not state.stages or state.stages[-1] != replace(stage, first_step=state.stages[-1].first_step):
         state.stages += (stage,)
     steps, decay = recipe.optimisation.steps, recipe.optimisation.ema_decay
-    if resumed and state.step >= steps and (run / "network.pt").exists():
+    if resumed and state.step >= steps and (run / NETWORK).exists():
+        distributed.stop()
         return state
     if world.first:
         run.mkdir(parents=True, exist_ok=True)

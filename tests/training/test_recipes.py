@@ -31,6 +31,15 @@ def test_the_published_network_is_trained_by_its_published_numbers() -> None:
     assert recipe.network.widths == (16, 32, 64)
 
 
+def test_a_scale_makes_no_system_another_one() -> None:
+    """Its settings of DeepAtlas are for DeepAtlas only."""
+    cpu = RECIPES / "scales" / "cpu.toml"
+    assert read_recipe(RECIPES / "dense.toml", cpu).deep_atlas is None
+    settings = read_recipe(RECIPES / "deep-atlas.toml", cpu).deep_atlas
+    assert settings is not None
+    assert settings.registration_steps_per_segmentation_step == 4
+
+
 def test_a_scale_is_the_same_for_every_system_and_changes_no_architecture() -> None:
     """Systems that were trained differently could not be compared."""
     for system in SYSTEMS:

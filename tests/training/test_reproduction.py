@@ -1,0 +1,46 @@
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra 'training'")
+pytest.importorskip("itk", reason="elastix needs the extra 'baselines'")
+
+from training.evaluation.paper import PAPER_ORGANS, printed_rows
+from training.evaluation.scores import CaseScore, OrganScore
+from training.reproduce import REFERENCE, read_reproduction, reproduce
+from training.reproduction_page import compared
+
+
+def score(system, path, msd):
+    rows = tuple(OrganScore(organ, path, msd, 2 * msd, 0.9, 0.0, 0) for organ in PAPER_ORGANS)
+    return CaseScore(system, "", "case", "patient", rows, None, 0.0)
+
+
+def test_systems_in_the_papers_order_agree_in_every_pair():
+    rows = printed_rows("msd_mm", "HMC")
+    scores = [score(row.system, row.path, 10 * row.values[0].mean) for row in rows]
+    same, turned = compared(scores, "HMC", "Prostate", {})
+    values = [row.values[0].mean for row in rows]
+    unequal = sum(a != b for index, a in enumerate(values) for b in values[:index])
+    assert (same, turned) == (unequal, [])
+
+
+def test_a_pair_that_stands_the_other_way_round_is_named():
+    scores = [score("Cross-stitch", "segmentation", 2.0), score("elastix best", "registration", 1.0)]
+    same, turned = compared(scores, "HMC", "Prostate", {"elastix": "elastix best"})
+    assert (same, turned) == (0, [("Cross-stitch (segmentation)", "elastix (registration)")])
+
+
+@pytest.mark.slow
+def test_the_whole_comparison_runs_and_goes_on_where_it_was(tmp_path):
+    experiment = read_reproduction("smoke", tmp_path, workers=2, device="cpu")
+    page = reproduce(experiment)
+    text = page.read_text()
+    for title in experiment.networks.values():
+        assert title in text
+    for heading in ("Validation, clinic A: 1 cases", "Test, clinic B: 2 cases", "Order of the systems"):
+        assert heading in text
+    assert REFERENCE in experiment.networks.values()
+    made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/*/network.pt")}
+    (tmp_path / "runs" / "dense" / "network.pt").unlink()
+    reproduce(experiment)
+    again = {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/*/network.pt")}
+    assert {file.parent.name for file in made if made[file] != again[file]} == {"dense"}
