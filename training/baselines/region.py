@@ -1,0 +1,105 @@
+"""Where the classical registrations work: a box round the planned organs on the daily patient, and what comes of it.
+
+Both CTs are resampled once onto even grids of the affinely aligned daily patient. A registration returns a displacement
+on the daily grid; the contours come from it through the same propagation as those of the service.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from imaging.arrays import DvfVoxels, FloatVoxels, Points
+from imaging.displacement import tapered
+from imaging.geometry import VolumeGeometry
+from imaging.propagation import propagate
+from imaging.resampling import resample
+from imaging.transforms import AffineTransform, Deformation, DisplacementField
+from imaging.volume import Volume
+from training.evaluation.network_system import labelled_points, packed_organs
+from training.evaluation.system import Contoured, HeldOutCase
+
+MARGIN_MM = 30.0
+"""Room round the planned organs: a bladder wall that moves 20 mm stays where the field is not yet tapered."""
+BEYOND_MM = 20.0
+"""How much farther the planning CT reaches than the daily one, so that a displaced point still finds a value."""
+TAPER_MM = 10.0
+ORGANS = 4
+"""Labels 1 to 4: bladder, rectum, seminal vesicles, prostate."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScanPair:
+    """Both CTs on the affinely aligned daily patient.
+
+    Attributes:
+        fixed: Daily CT, (z, y, x) float32 HU on `fixed_grid`.
+        moving: Planning CT after the affine, (z, y, x) float32 HU on `moving_grid`.
+        fixed_grid: Even grid over the planned organs with `MARGIN_MM`.
+        moving_grid: The same voxels, `BEYOND_MM` farther on every side.
+        affine: From the daily to the planning patient.
+    """
+
+    fixed: FloatVoxels
+    moving: FloatVoxels
+    fixed_grid: VolumeGeometry
+    moving_grid: VolumeGeometry
+    affine: AffineTransform
+
+
+def scan_pair(
+    *, daily: Volume, planning: Volume, affine: AffineTransform, around_mm: Points, spacing_mm: float
+) -> ScanPair:
+    """Both CTs round points of the planning patient.
+
+    Args:
+        daily: The fixed image.
+        planning: The moving image.
+        affine: From the daily to the planning patient.
+        around_mm: (n, 3) points of the planned organs on the planning patient, LPS millimetres.
+        spacing_mm: Of the even working grid.
+    """
+    grid = region_round(affine.to_fixed(around_mm), daily.geometry, spacing_mm)
+    n = int(np.ceil(BEYOND_MM / spacing_mm))
+    z, y, x = grid.shape
+    wider = grid.cropped((-n, -n, -n), (z + n, y + n, x + n))
+    moving = resample(planning, wider, to_source=affine, antialias=True)
+    return ScanPair(resample(daily, grid, antialias=True), moving, grid, wider, affine)
+
+
+def region_round(points_mm: Points, daily: VolumeGeometry, spacing_mm: float) -> VolumeGeometry:
+    """The even grid over points (n, 3) of the daily patient with `MARGIN_MM`, no farther than the daily scan."""
+    lower = np.maximum(points_mm.min(axis=0) - MARGIN_MM, daily.origin_mm)
+    upper = np.minimum(points_mm.max(axis=0) + MARGIN_MM, daily.last_mm)
+    x, y, z = (int(n) for n in np.floor((upper - lower) / spacing_mm + 1e-6) + 1)
+    x0, y0, z0 = (float(v) for v in lower)
+    return VolumeGeometry((z, y, x), (x0, y0, z0), (spacing_mm,) * 3)
+
+
+def pair_of(case: HeldOutCase, spacing_mm: float) -> ScanPair:
+    """The two CTs of a case round its planned organs."""
+    return scan_pair(
+        daily=case.daily.volume,
+        planning=case.planning.volume,
+        affine=case.affine,
+        around_mm=labelled_points(case.planning),
+        spacing_mm=spacing_mm,
+    )
+
+
+def deformation_of(pair: ScanPair, vectors: DvfVoxels) -> Deformation:
+    """The affine and a displacement (3, z, y, x) mm on `pair.fixed_grid`, tapered so that its end tears nothing."""
+    return Deformation(pair.affine, (tapered(DisplacementField(vectors, pair.fixed_grid), TAPER_MM),))
+
+
+def carried(case: HeldOutCase, deformation: Deformation, *, since: float) -> Contoured:
+    """The planned organs of a case on the daily CT.
+
+    Args:
+        case: Whose organs.
+        deformation: From the daily to the planning patient, of one field at most.
+        since: `time.perf_counter()` when the system began with the case.
+    """
+    patches = propagate((packed_organs(case.planning, ORGANS),), deformation, case.daily.volume.geometry)
+    dvf = deformation.fields[-1] if deformation.fields else None
+    return Contoured({"registration": patches}, dvf, perf_counter() - since)
