@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="SYSTEM",
-        help="[NAME=]FOLDER of a run or an exported model; or references, elastix, hybrid, or one reference's name",
+        help="[NAME=]FOLDER of a run or an exported model; or references, the name of one of them, elastix",
     )
     parser.add_argument("--dataset", nargs="+", type=Path, required=True, help="prepared datasets, read as one")
     parser.add_argument("--split", nargs="+", choices=["validation", "test"], default=["validation"])
@@ -166,5 +166,5 @@ def _reference(
     names = [system.name for system in systems]
     if wanted is not None and wanted not in names:
         raise ValueError(f"the reference {wanted} is not among the systems: {', '.join(names)}")
-    name = wanted or next((name for name in names if name.startswith("cross-stitch")), None)
+    name = wanted or next((name for name in names if name.lower().startswith("cross-stitch")), None)
     return None if name is None else Reference(name, chosen.get(name, {}))

@@ -20,6 +20,9 @@ from training.evaluation.tables import PRINTED_METRICS, organs_in
 COLOURS: dict[PathName, str] = {"segmentation": "#ff8c1a", "registration": "#3fa7ff", "service": "#d069ff"}
 """Of the paths, in figures and pictures alike; bright enough for outlines on a grey CT."""
 
+LEAST_MM = 0.05
+"""Smaller distances are drawn here, because a log axis has no zero."""
+
 TICKS_MM = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -63,7 +66,8 @@ def _boxes(
     everything: list[float] = []
     for place, (system, path) in enumerate(lines):
         values = list(by_case(scores, system=system, path=path, organ=organ, metric=metric).values())
-        found = [value for value in values if math.isfinite(value)]
+        least = -math.inf if metric == "dice" else LEAST_MM
+        found = [max(value, least) for value in values if math.isfinite(value)]
         everything.extend(found)
         if found:
             boxes = panel.boxplot(
@@ -88,7 +92,7 @@ def _boxes(
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
     if metric != "dice" and everything:
-        _logarithmic(panel, max(min(everything), 0.05), max(everything))
+        _logarithmic(panel, min(everything), max(everything))
 
 
 def _logarithmic(panel: Axes, least: float, most: float) -> None:

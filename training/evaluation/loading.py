@@ -12,21 +12,18 @@ from training.evaluation.network_system import NetworkSystem, exported_system
 from training.evaluation.system import System
 from training.evaluation.torch_system import run_system
 
-BASELINES = {"elastix": "elastix_systems", "hybrid": "hybrid_systems"}
-"""Module of `training.baselines` -> its function; they need packages that networks do not."""
-
 
 def named_systems(words: Sequence[str], *, device: Device = "auto") -> tuple[System, ...]:
     """The systems that the words of a command line name, in their order.
 
     Args:
         words: '[NAME=]FOLDER' of a run or an exported model; 'references' for all systems that learn nothing, or the
-            name of one of them; 'elastix' or 'hybrid' for all settings of these.
+            name of one of them; 'elastix' for all its settings.
         device: Of the networks.
 
     Raises:
         ModelError: If a folder holds neither a model nor a finished run.
-        ModuleNotFoundError: If a baseline's package is not installed.
+        ModuleNotFoundError: If elastix is wanted and itk-elastix is not installed.
     """
     systems: list[System] = []
     for word in words:
@@ -36,8 +33,9 @@ def named_systems(words: Sequence[str], *, device: Device = "auto") -> tuple[Sys
             systems.extend(references.values())
         elif word in references:
             systems.append(references[word])
-        elif word in BASELINES:
-            systems.extend(getattr(import_module(f"training.baselines.{word}"), BASELINES[word])())
+        elif word == "elastix":
+            # itk is large and only elastix needs it: networks are evaluated without it.
+            systems.extend(import_module("training.baselines.elastix").elastix_systems())
         else:
             systems.append(network_system(name if given else "", Path(folder), device=device))
     return tuple(systems)

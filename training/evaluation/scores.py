@@ -124,6 +124,16 @@ def score_case(
     return CaseScore(system, identity, case.name, case.patient, tuple(rows), _field(case, contoured), contoured.seconds)
 
 
+def filled(patches: tuple[RoiPatch, ...], label: int, shape: tuple[int, ...]) -> MaskVoxels:
+    """The mask (z, y, x) of one organ on the whole daily grid."""
+    mask = np.zeros(shape, dtype=np.bool_)
+    for patch in patches:
+        if patch.roi_number == label and patch.inside.size:
+            box = tuple(slice(a, a + n) for a, n in zip(patch.lower, patch.inside.shape, strict=True))
+            mask[box] |= patch.inside >= 0.5
+    return mask
+
+
 def planned_box_mm(case: HeldOutCase) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """The corners of the box round the planned organs after the affine, with the margin of the service's region."""
     there = case.affine.to_fixed(labelled_points(case.planning))
