@@ -51,7 +51,7 @@ def test_test_cases_are_judged_by_the_paths_that_validation_chose(dataset, tmp_p
     assert report.startswith("# Test: 1 cases")
     assert "† differs from Cross-stitch (Bladder: segmentation, Rectum: segmentation)" in report
     assert "Printed in the paper, EMC" in report
-    assert (out / "test" / "pictures" / "far-1-rectum.png").is_file()
+    assert (out / "test" / "pictures" / "far" / "1-rectum.png").is_file()
 
 
 def test_the_command_line_scores_references_on_a_dataset(dataset, tmp_path, capsys):

@@ -76,7 +76,7 @@ def test_pictures_show_the_planes_in_which_truth_and_answer_differ(evaluated, tm
 
 def test_the_pictures_of_a_system_are_files(evaluated, tmp_path):
     files = list(draw_worst(evaluated, cases(), tmp_path, system="far", organs=ORGANS, count=1))
-    assert [file.name for file in files] == ["far-1-rectum.png"]
+    assert [file.name for file in files] == ["1-rectum.png"]
     assert files[0].read_bytes().startswith(b"\x89PNG")
 
 

@@ -59,7 +59,7 @@ def worst_of(scores: Sequence[CaseScore], *, system: str, count: int) -> tuple[W
 def draw_worst(
     scores: Sequence[CaseScore], cases: Cases, out: Path, *, system: str, organs: tuple[str, ...], count: int = 3
 ) -> Iterator[Path]:
-    """Draw the worst answers of a system as out/pictures/SYSTEM-RANK-ORGAN.png; yields each file.
+    """Draw the worst answers of a system as out/pictures/SYSTEM/RANK-ORGAN.png, in place of earlier ones; yields each file.
 
     Args:
         scores: Of one split.
@@ -69,12 +69,14 @@ def draw_worst(
         organs: Names of the labels 1, 2, ...
         count: How many.
     """
-    folder = out / "pictures"
+    folder = out / "pictures" / slug(system)
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
     for rank, worst in enumerate(worst_of(scores, system=system, count=count), start=1):
         outlines = read_outlines(outlines_file(out, system, worst.case))
         figure = picture(cases[worst.case](), outlines, worst, label=1 + organs.index(worst.organ))
-        file = folder / f"{slug(system)}-{rank}-{slug(worst.organ)}.png"
+        file = folder / f"{rank}-{slug(worst.organ)}.png"
         figure.savefig(file, dpi=110)
         yield file
 
