@@ -59,7 +59,7 @@ def worst_of(scores: Sequence[CaseScore], *, system: str, count: int) -> tuple[W
 def draw_worst(
     scores: Sequence[CaseScore], cases: Cases, out: Path, *, system: str, organs: tuple[str, ...], count: int = 3
 ) -> Iterator[Path]:
-    """Draw the worst answers of a system as out/pictures/SYSTEM/RANK-ORGAN.png, in place of earlier ones; yields each file.
+    """Draw the worst answers of a system as out/pictures/SYSTEM/RANK-ORGAN.png, in place of earlier ones.
 
     Args:
         scores: Of one split.
@@ -68,6 +68,9 @@ def draw_worst(
         system: Whose answers.
         organs: Names of the labels 1, 2, ...
         count: How many.
+
+    Yields:
+        Each file.
     """
     folder = out / "pictures" / slug(system)
     folder.mkdir(parents=True, exist_ok=True)
