@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import Field
 from tqdm import tqdm
@@ -34,7 +33,7 @@ from training.dataset import Dataset, HeldOutCase, Split, read_dataset, read_dat
 from training.evaluation.command import compare
 from training.evaluation.loading import network_system
 from training.evaluation.run import Protocol, evaluate
-from training.evaluation.scores import CaseScore
+from training.evaluation.scores import CaseScore, filled
 from training.evaluation.statistics import by_case, summarise
 from training.evaluation.system import System
 from training.prepare import Settings, prepare
@@ -278,12 +277,7 @@ def _bladder_of(experiment: Reproduction) -> Callable[[HeldOutCase], MaskVoxels]
     label = experiment.recipe(BLADDER_NETWORK).organs.index("Bladder") + 1
 
     def bladder(case: HeldOutCase) -> MaskVoxels:
-        mask = np.zeros(case.daily.volume.geometry.shape, dtype=np.bool_)
-        for patch in system.contour(case).paths["segmentation"]:
-            if patch.roi_number == label:
-                box = tuple(slice(a, a + n) for a, n in zip(patch.lower, patch.inside.shape, strict=True))
-                mask[box] = patch.inside >= 0.5
-        return mask
+        return filled(system.contour(case).paths["segmentation"], label, case.daily.volume.geometry.shape)
 
     return bladder
 
