@@ -29,13 +29,13 @@ from training.baselines.hybrid import HybridSystem
 from training.baselines.references import reference_systems
 from training.checkpoint import NETWORK, read_network
 from training.cohort import ClinicName, complete_cohort, draw_cohort, missing_scans
-from training.dataset import Dataset, HeldOutCase, Split, read_dataset, read_datasets
-from training.evaluation.command import compare
+from training.dataset import Dataset, Split, read_dataset, read_datasets
+from training.evaluation.command import cases_of, compare
 from training.evaluation.loading import network_system
 from training.evaluation.run import Protocol, evaluate
 from training.evaluation.scores import CaseScore, filled
 from training.evaluation.statistics import by_case, summarise
-from training.evaluation.system import System
+from training.evaluation.system import HeldOutCase, System
 from training.prepare import Settings, prepare
 from training.recipe import RECIPES, Recipe, RecipePart, read_recipe
 from training.reproduction_page import write_page
@@ -63,6 +63,9 @@ class Scale(RecipePart):
     clinic_b: ClinicSize
     validation: float = Field(description="Share of clinic A's patients")
     prepare_margin: int = Field(description="Voxels of the model grid round the organs")
+    days: int | None = Field(
+        default=None, description="Evaluated of each held-out patient, first ones first; None: all"
+    )
 
 
 @dataclass(frozen=True)
@@ -190,13 +193,19 @@ def train_networks(experiment: Reproduction) -> None:
 
 def evaluate_split(experiment: Reproduction, split: Split, systems: Sequence[System]) -> tuple[CaseScore, ...]:
     """Every system on the cases of a split, cases shared out among processes, then tables, figures and pictures."""
-    names = experiment.dataset().case_names(split)
+    names = tuple(cases_of(experiment.dataset(), split, days=experiment.scale.days))
     shares = [names[first :: experiment.workers] for first in range(experiment.workers)]
     elastix = [system.name for system in systems if system.name in _elastix_names()]
     with _processes(experiment.workers) as pool:
         list(pool.map(partial(_evaluate_share, experiment, split, elastix), [share for share in shares if share]))
     sections = compare(
-        systems, experiment.dataset(), [split], experiment.out / "results", reference=REFERENCE, pictures=1
+        systems,
+        experiment.dataset(),
+        [split],
+        experiment.out / "results",
+        reference=REFERENCE,
+        days=experiment.scale.days,
+        pictures=1,
     )
     return sections[split]
 

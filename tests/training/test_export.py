@@ -39,7 +39,7 @@ def golden_case() -> HeldOutCase:
 
 @pytest.fixture(scope="module")
 def exported(recipe, pairs, tmp_path_factory):
-    """A run of one step as (network in torch, run, model folder, manifest); once, because the exporter takes seconds."""
+    """A run of one step as (network in torch, run, model folder, manifest); once, because an export takes seconds."""
     run, folder = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("models") / "prostate-ct" / "0.1.0"
     train(with_steps(recipe, 1), pairs, run=run, threads=1, quiet=True)
     networks = []

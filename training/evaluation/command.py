@@ -14,7 +14,7 @@ from pathlib import Path
 
 from imaging.errors import ModelError
 from imaging.manifest import ModelManifest
-from training.dataset import Dataset, Split, read_datasets
+from training.dataset import Dataset, Split, patient_of, read_datasets
 from training.evaluation.loading import named_systems
 from training.evaluation.network_system import NetworkSystem
 from training.evaluation.paper import Cohort
@@ -90,6 +90,7 @@ def compare(
     *,
     reference: str | None = None,
     tolerance_mm: float = 0.0,
+    days: int | None = None,
     pictures: int = 3,
     progress: bool = True,
 ) -> dict[str, tuple[CaseScore, ...]]:
@@ -102,6 +103,7 @@ def compare(
         out: Receives a folder per split, and paths.json with the path chosen per system and organ.
         reference: System that the others are tested against; None takes the first one called cross-stitch.
         tolerance_mm: Of the added path length.
+        days: Of each patient that are evaluated, first ones first; None for all.
         pictures: Worst answers to draw per system.
         progress: Show a bar.
 
@@ -111,7 +113,7 @@ def compare(
     protocol = Protocol(dataset.organs, tolerance_mm=tolerance_mm, dataset=dataset.sha256)
     sections: dict[str, tuple[CaseScore, ...]] = {}
     for split in splits:
-        cases, folder = cases_of(dataset, split), out / split
+        cases, folder = cases_of(dataset, split, days=days), out / split
         sections[split] = evaluate(systems, cases, folder, protocol, progress=progress)
         if split == "validation":
             (out / "paths.json").write_text(json.dumps(chosen_paths(sections[split]), indent=1) + "\n")
@@ -132,9 +134,13 @@ def compare(
     return sections
 
 
-def cases_of(dataset: Dataset, split: Split) -> Cases:
-    """The cases of a split, each read when it is needed."""
-    return {name: partial(dataset.case, name) for name in dataset.case_names(split)}
+def cases_of(dataset: Dataset, split: Split, *, days: int | None = None) -> Cases:
+    """The cases of a split, each read when it is needed; of every patient all days, or the first ones."""
+    by_patient: dict[str, list[str]] = {}
+    for name in dataset.case_names(split):
+        by_patient.setdefault(patient_of(name), []).append(name)
+    kept = [name for names in by_patient.values() for name in names[:days]]
+    return {name: partial(dataset.case, name) for name in kept}
 
 
 def read_chosen(out: Path) -> dict[str, dict[str, PathName]]:
