@@ -64,7 +64,7 @@ class Scale(RecipePart):
     validation: float = Field(description="Share of clinic A's patients")
     prepare_margin: int = Field(description="Voxels of the model grid round the organs")
     days: int | None = Field(
-        default=None, description="Evaluated of each held-out patient, first ones first; None: all"
+        default=None, description="Evaluated of each held-out patient; None: all"
     )
 
 
