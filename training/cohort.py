@@ -170,9 +170,12 @@ def run(arguments: argparse.Namespace) -> None:
         in_plane=arguments.in_plane,
     )
     total, left = len(cohort.scans()), len(missing_scans(cohort, arguments.out))
-    with tqdm(total=total, initial=total - left, desc=f"clinic {cohort.clinic}", unit="scan") as bar:
-        for _ in complete_cohort(cohort, arguments.out, workers=arguments.workers):
-            bar.update()
+    try:
+        with tqdm(total=total, initial=total - left, desc=f"clinic {cohort.clinic}", unit="scan") as bar:
+            for _ in complete_cohort(cohort, arguments.out, workers=arguments.workers):
+                bar.update()
+    except CohortError as error:
+        raise SystemExit(str(error)) from error
 
 
 def complete_cohort(cohort: Cohort, out: Path, *, workers: int) -> Iterator[str]:
@@ -190,9 +193,16 @@ def complete_cohort(cohort: Cohort, out: Path, *, workers: int) -> Iterator[str]
             for task in as_completed(tasks):
                 yield from task.result()
         finally:
-            # after an interrupt the patients under way are finished, and no others are begun
+            # after an interrupt the scans under way are finished, and no others are begun
+            _stop_sign(out).parent.mkdir(exist_ok=True)
+            _stop_sign(out).touch()
             pool.shutdown(wait=True, cancel_futures=True)
     shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
+
+
+def _stop_sign(out: Path) -> Path:
+    """A file that tells the other processes to begin no further scan."""
+    return out / _UNFINISHED / "stop"
 
 
 def _leave_interrupts_to_the_parent() -> None:
@@ -242,6 +252,8 @@ def _by_patient(scans: tuple[tuple[int, int], ...]) -> Iterator[tuple[int, tuple
 
 
 def _write_patient(cohort: Cohort, out: Path, seed: int, fractions: tuple[int, ...]) -> tuple[str, ...]:
+    if _stop_sign(out).exists():
+        return ()
     return tuple(_write_scans(cohort, out, seed, fractions))
 
 
@@ -249,6 +261,8 @@ def _write_scans(cohort: Cohort, out: Path, seed: int, fractions: tuple[int, ...
     clinic = {"A": CLINIC_A, "B": CLINIC_B}[cohort.clinic]
     patient = VirtualPatient(seed, clinic)
     for fraction in fractions:
+        if _stop_sign(out).exists():
+            return
         yield _write_scan(cohort, out, patient, fraction)
 
 
