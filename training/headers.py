@@ -7,6 +7,7 @@ from typing import Literal
 
 import pydicom
 from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
 
 from imaging.dicom import tags
 from imaging.dicom.attributes import UNREADABLE, items, raw_value, text, typed_errors
@@ -92,6 +93,8 @@ def _read(file: Path, limits: ReadLimits) -> bytes:
 
 def _in_trouble(file: str, data: bytes, trouble: tuple[str, str]) -> Header:
     """As much as can be known of a file that `imaging` refuses: a damaged slice must not vanish from its series."""
+    if not data:
+        return Header(file, trouble=trouble)
     try:
         with typed_errors("a header"):
             dataset = pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
@@ -108,7 +111,7 @@ def _in_trouble(file: str, data: bytes, trouble: tuple[str, str]) -> Header:
                 moment=_moment(dataset, MOMENTS),
                 trouble=trouble,
             )
-    except (InputError, *UNREADABLE):
+    except (InputError, InvalidDicomError, *UNREADABLE):
         return Header(file, trouble=trouble)
 
 

@@ -202,18 +202,6 @@ def read_pair(folder: Path) -> CachedPair:
     )
 
 
-def read_pairs(folder: Path) -> tuple[CachedPair, ...]:
-    """Every pair of a folder, by name.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    names = sorted(file.parent.name for file in folder.glob("*/pair.json") if not file.parent.name.startswith("."))
-    if not names:
-        raise FileNotFoundError("no cached pairs: run `python -m training prepare` first")
-    return tuple(read_pair(folder / name) for name in names)
-
-
 def to_network(images: NDArray[np.number], recipe: "Recipe") -> FloatVoxels:
     """HU as the network reads them."""
     window = recipe.hu_window

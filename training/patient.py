@@ -13,7 +13,7 @@ from imaging.dicom.objects import CtSeries, PlannedStructures
 from imaging.dicom.parse import parse
 from imaging.dicom.patient import check_same_patient
 from imaging.dicom.structure_set_reader import read_structure_set
-from imaging.errors import MissingObject, RecontouringError
+from imaging.errors import InputError, MissingObject, RecontouringError
 from imaging.findings import Verdict
 from imaging.plan import contour_points, grid_around
 from imaging.preprocessing import sample_labels
@@ -128,7 +128,11 @@ def _read(files: ScanFiles, role: CtRole, aliases: Aliases) -> _Read:
         raise MissingObject("a file of the scan can no longer be opened; run again when it is there") from None
     series = read_ct_series(objects, role=role, limits=limits)
     del objects
-    structures = read_structure_set(drawn, series, limits=limits)
+    try:
+        structures = read_structure_set(drawn, series, limits=limits)
+    except InputError as error:
+        # The reader knows structure sets of plans only.
+        raise Unusable(*(words.replace("planning CT", role) for words in because(error))) from None
     label_of = organ_numbers(structures.structures.rois, aliases)
     organs = StructureSet(tuple(roi for roi in structures.structures.rois if roi.number in label_of))
     grid = series.volume.geometry

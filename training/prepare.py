@@ -8,11 +8,8 @@ pseudonyms only; OUT.key.csv beside it maps them to the files of the hospital an
 import argparse
 import hashlib
 import json
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +20,11 @@ from training.dataset import FORMAT, SPLITS, Facts, Split, hash_of, patient_of, 
 from training.discover import Discovery, cohort_files, sort_cohort
 from training.headers import Header, read_header
 from training.patient import PatientTask, prepare_patient
+from training.processes import processes
 from training.rejected import folders, write_key, write_rejected
 from training.splitting import pseudonyms, split_patients
 from training.unusable import Rejection, Unusable
 
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 HEADERS_PER_CHUNK = 64
 
 
@@ -124,7 +121,7 @@ def prepare(
     """
     _check(cohort, out, settings, workers)
     _same_settings(out, settings, aliases, planning)
-    with _processes(workers) as pool:
+    with processes(workers) as pool:
         found = _discover(pool, cohort, aliases, planning, progress=progress)
         names = pseudonyms((one for one in _patient_ids(found)), settings.seed)
         split = split_patients(
@@ -197,25 +194,6 @@ def _same_settings(out: Path, settings: Settings, aliases: Aliases, planning: fr
             f"the dataset was begun with {what or 'other aliases or planning CTs'}",
             "give the same settings, or another folder",
         )
-
-
-@contextmanager
-def _processes(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes of one thread each: several would be slower together, and sums would depend on their number."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    try:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            # All start now, while the environment says one thread.
-            for started in [pool.submit(os.getpid) for _ in range(workers)]:
-                started.result()
-            yield pool
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _discover(

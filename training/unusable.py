@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from imaging.errors import RecontouringError
+from imaging.errors import RecontouringError, RegistrationRejected
 
 
 class Unusable(Exception):
@@ -37,5 +37,8 @@ def because(error: RecontouringError | Unusable) -> tuple[str, str]:
     """Reason and advice of an error; the messages of `imaging` put the advice behind the last semicolon."""
     if isinstance(error, Unusable):
         return error.reason, error.advice
+    if isinstance(error, RegistrationRejected):
+        reason, _, advice = error.message.partition(". ")
+        return reason, advice
     reason, _, advice = error.message.rpartition("; ")
     return (reason, advice) if reason else (error.message, "look at this scan with other software")

@@ -1,16 +1,23 @@
-import numpy as np
-import pytest
+from types import SimpleNamespace
 
-pytest.importorskip("torch", reason="training needs the extra 'training'")
+import numpy as np
 
 from imaging.geometry import VolumeGeometry
+from imaging.manifest import HuWindow
 from imaging.preprocessing import sample_labels, windowed
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
-from training.held_out import packed_organs
-from training.pairs import LabelledScan, aligned_pair, cohort_hash, nearest_labels, read_pairs, to_network, write_pair
-
-from .tiny import tiny_pair
+from training.dataset import cohort_hash
+from training.pairs import (
+    AlignedPair,
+    LabelledScan,
+    aligned_pair,
+    labels_on,
+    packed_organs,
+    read_pair,
+    to_network,
+    write_pair,
+)
 
 
 def test_training_and_service_put_the_same_label_on_every_voxel():
@@ -24,41 +31,74 @@ def test_training_and_service_put_the_same_label_on_every_voxel():
     affine = AffineTransform(matrix)
     organs = packed_organs(LabelledScan(Volume(np.zeros(labels.shape, np.int16), geometry), labels), 4)
     expected = sample_labels(organs, {n: n for n in (1, 2, 3, 4)}, affine=affine, region=grid)
-    np.testing.assert_array_equal(nearest_labels(labels, geometry, grid, affine), expected)
+    np.testing.assert_array_equal(
+        labels_on(LabelledScan(Volume(np.zeros(labels.shape, np.int16), geometry), labels), grid, affine), expected
+    )
     assert expected.any()
 
 
-def test_training_and_service_window_alike(recipe):
+def test_training_and_service_window_alike():
+    window = HuWindow(lower=-160, upper=240, divisor=200)
+    recipe = SimpleNamespace(hu_window=window)
     hu = np.array([[-2000, -160, 0, 57, 240, 3000]], dtype=np.int16)
-    np.testing.assert_array_equal(to_network(hu, recipe), windowed(hu.astype(np.float32), recipe.hu_window))
+    np.testing.assert_array_equal(to_network(hu, recipe), windowed(hu.astype(np.float32), window))
 
 
-def test_a_stored_pair_comes_back_with_centres_in_its_groups(cohort):
-    pairs = read_pairs(cohort / "training")
-    assert [pair.name for pair in pairs] == ["A-00000-1", "A-00001-1"]
-    labels = pairs[0].labels[0]
-    targets, others, rest = (labels[tuple(group.T.astype(int))] for group in pairs[0].centres)
-    assert set(targets) == {3, 4}
-    assert set(others) == {1, 2}
-    assert set(rest) == {0}
-    np.testing.assert_array_equal(pairs[0].images, tiny_pair(0).images)
+def noise_pair(seed: int) -> AlignedPair:
+    """Two boxes of organs and one of soft tissue beside them, in air."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((2, 10, 12, 14), dtype=np.uint8)
+    labels[:, 2:5, 3:6, 2:6], labels[:, 2:5, 3:6, 6:9] = 4, 1
+    images = np.full(labels.shape, -1000, dtype=np.int16)
+    images[:, 1:9, 1:11, 1:13] = rng.integers(-100, 100, size=(2, 8, 10, 12))
+    grid = VolumeGeometry(labels.shape[1:], (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
+    return AlignedPair(images, labels, grid, AffineTransform.identity())
+
+
+def test_a_stored_pair_comes_back_with_centres_in_its_groups(tmp_path):
+    pair = noise_pair(0)
+    write_pair(pair, tmp_path, name="00c0ffee-01", targets=(3, 4), seed=0)
+    found = read_pair(tmp_path / "00c0ffee-01")
+    assert (found.name, found.patient) == ("00c0ffee-01", "00c0ffee")
+    np.testing.assert_array_equal(found.images, pair.images)
+    np.testing.assert_array_equal(found.labels, pair.labels)
+    targets, others, rest = (tuple(group.T.astype(int)) for group in found.centres)
+    assert set(pair.labels[0][targets]) == {4}
+    assert set(pair.labels[0][others]) == {1}
+    assert set(pair.labels[0][rest]) == {0}
+    assert pair.images[0][rest].min() > -300
 
 
 def test_the_cohort_hash_changes_with_one_voxel_and_not_with_the_order(tmp_path):
-    pair = tiny_pair(0)
-    write_pair(pair, tmp_path / "a", name="A-00000-1", targets=(3, 4), seed=0)
-    changed = tiny_pair(0)
+    changed = noise_pair(0)
     changed.images[0, 0, 0, 0] += 1
-    write_pair(changed, tmp_path / "b", name="A-00000-1", targets=(3, 4), seed=0)
-    write_pair(tiny_pair(1), tmp_path / "a", name="A-00001-1", targets=(3, 4), seed=1)
-    one, both = read_pairs(tmp_path / "b"), read_pairs(tmp_path / "a")
-    assert cohort_hash(one) != cohort_hash(both[:1])
-    assert cohort_hash(both) == cohort_hash(both[::-1])
+    for folder, name, pair in (("a", "1-01", noise_pair(0)), ("a", "2-01", noise_pair(1)), ("b", "1-01", changed)):
+        write_pair(pair, tmp_path / folder, name=name, targets=(3, 4), seed=0)
+    first, second = (read_pair(tmp_path / "a" / name) for name in ("1-01", "2-01"))
+    other = read_pair(tmp_path / "b" / "1-01")
+    assert cohort_hash([first]) != cohort_hash([other])
+    assert cohort_hash([first, second]) == cohort_hash([second, first]) != cohort_hash([first])
 
 
-def test_an_empty_cohort_says_what_to_run_first(tmp_path):
-    with pytest.raises(FileNotFoundError, match="training prepare"):
-        read_pairs(tmp_path)
+def test_a_pair_takes_the_place_of_an_older_one(tmp_path):
+    for seed in (0, 1):
+        write_pair(noise_pair(seed), tmp_path, name="1-01", targets=(3, 4), seed=0)
+    np.testing.assert_array_equal(read_pair(tmp_path / "1-01").images, noise_pair(1).images)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["1-01"]
+
+
+def test_the_box_ends_where_both_scans_end():
+    """Organs 2 to 7 of 0 to 11 mm: a margin of 9 mm would reach beyond both scans on every side."""
+    labels = np.zeros((12, 12, 12), dtype=np.uint8)
+    labels[2:8, 2:8, 2:8] = 1
+    grid = VolumeGeometry(labels.shape, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    scan = LabelledScan(Volume(np.zeros(labels.shape, np.int16), grid), labels)
+    shift = np.eye(4)
+    shift[0, 3] = 2.0
+    pair = aligned_pair(daily=scan, planning=scan, spacing_mm=1.0, margin_voxels=9, affine=AffineTransform(shift))
+    # The planning scan lies 2 mm farther to the right on the daily patient.
+    assert pair.geometry.origin_mm == (-2.0, 0.0, 0.0)
+    assert pair.labels.shape == (2, 12, 12, 14)
 
 
 def test_both_sides_lie_on_one_grid_of_the_daily_patient_with_room_round_the_organs(monkeypatch):
