@@ -3,7 +3,8 @@
 What is known of the settings comes from the group's published parameter files (SuperElastix/ElastixModelZoo, Par0035)
 and from Qiao et al. 2019 (Front Oncol 9:1297): three resolutions, 10 mm final grid, 5,000 random samples drawn anew in
 each of 500 iterations, 32 bins, and the fast estimate of the step size. The file for the prostate was never published;
-the working grid, the window and the variations are ours. It starts from the affine that all systems share.
+the working grid, the window, the length of a
+step and the variations are ours. It starts from the affine that all systems share.
 """
 
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ class ElastixSettings:
         samples: Random points per iteration and metric.
         bins: Of the joint histogram, along each axis.
         bending_weight: Of the bending energy penalty; 0 leaves it out.
+        step_mm: How far the first step of a resolution may displace; elastix's own limit, one voxel, lets images that
+            are almost aligned drift apart, because the estimated step grows as the gradient falls.
         spacing_mm: Of the working grid of both CTs.
         window_hu: Outside of this range Hounsfield units are clipped; None leaves them alone.
         seed: Of the random samples.
@@ -49,6 +52,7 @@ class ElastixSettings:
     samples: int = 5000
     bins: int = 32
     bending_weight: float = 0.0
+    step_mm: float = 1.0
     spacing_mm: float = 2.0
     window_hu: tuple[float, float] | None = None
     seed: int = 1
@@ -163,8 +167,10 @@ def bspline(
     for n, (fixed, moving) in enumerate(images):
         (method.SetFixedImage if n == 0 else method.AddFixedImage)(fixed)
         (method.SetMovingImage if n == 0 else method.AddMovingImage)(moving)
-    if mask is not None:
-        method.SetFixedMask(_image(mask.astype(np.uint8), fixed_grid))
+        if mask is not None:
+            # Every metric draws its own samples, and would draw them everywhere without a mask of its own.
+            where = _image(mask.astype(np.uint8), fixed_grid)
+            (method.SetFixedMask if n == 0 else method.AddFixedMask)(where)
     if start is not None:
         method.SetInitialTransformParameterObject(start)
     parameters = itk.ParameterObject.New()
@@ -206,6 +212,7 @@ def parameter_map(channels: Sequence[Channel], settings: ElastixSettings) -> dic
         "AutomaticParameterEstimation": ["true"],
         "ASGDParameterEstimationMethod": ["DisplacementDistribution"],
         "UseAdaptiveStepSizes": ["true"],
+        "MaximumStepLength": [str(settings.step_mm)],
         "MaximumNumberOfIterations": [str(settings.iterations)],
         "Transform": ["BSplineTransform"],
         "FinalGridSpacingInPhysicalUnits": [str(settings.grid_mm)],

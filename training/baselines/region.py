@@ -10,10 +10,10 @@ from time import perf_counter
 import numpy as np
 
 from imaging.arrays import DvfVoxels, FloatVoxels, Points
-from imaging.displacement import tapered
+from imaging.displacement import taper_weight
 from imaging.geometry import VolumeGeometry
 from imaging.propagation import propagate
-from imaging.resampling import resample
+from imaging.resampling import coarsen, resample_deformed
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import Volume
 from training.evaluation.network_system import labelled_points, packed_organs
@@ -38,6 +38,7 @@ class ScanPair:
         fixed_grid: Even grid over the planned organs with `MARGIN_MM`.
         moving_grid: The same voxels, `BEYOND_MM` farther on every side.
         affine: From the daily to the planning patient.
+        daily: The daily CT's own grid.
     """
 
     fixed: FloatVoxels
@@ -45,6 +46,7 @@ class ScanPair:
     fixed_grid: VolumeGeometry
     moving_grid: VolumeGeometry
     affine: AffineTransform
+    daily: VolumeGeometry
 
 
 def scan_pair(
@@ -63,8 +65,8 @@ def scan_pair(
     n = int(np.ceil(BEYOND_MM / spacing_mm))
     z, y, x = grid.shape
     wider = grid.cropped((-n, -n, -n), (z + n, y + n, x + n))
-    moving = resample(planning, wider, to_source=affine, antialias=True)
-    return ScanPair(resample(daily, grid, antialias=True), moving, grid, wider, affine)
+    fixed = _on_grid(daily, grid, AffineTransform.identity())
+    return ScanPair(fixed, _on_grid(planning, wider, affine), grid, wider, affine, daily.geometry)
 
 
 def region_round(points_mm: Points, daily: VolumeGeometry, spacing_mm: float) -> VolumeGeometry:
@@ -88,8 +90,30 @@ def pair_of(case: HeldOutCase, spacing_mm: float) -> ScanPair:
 
 
 def deformation_of(pair: ScanPair, vectors: DvfVoxels) -> Deformation:
-    """The affine and a displacement (3, z, y, x) mm on `pair.fixed_grid`, tapered so that its end tears nothing."""
-    return Deformation(pair.affine, (tapered(DisplacementField(vectors, pair.fixed_grid), TAPER_MM),))
+    """The affine and a displacement (3, z, y, x) mm on `pair.fixed_grid`, tapered where the patient goes on beyond it.
+
+    One voxel more on each side repeats the outermost vectors, so that the last planes of the scan are not left out.
+    """
+    z, y, x = pair.fixed_grid.shape
+    grid = pair.fixed_grid.cropped((-1, -1, -1), (z + 1, y + 1, x + 1))
+    wider = np.pad(vectors, ((0, 0), (1, 1), (1, 1), (1, 1)), mode="edge")
+    return Deformation(pair.affine, (DisplacementField(wider * end_weight(grid, pair.daily), grid),))
+
+
+def end_weight(grid: VolumeGeometry, daily: VolumeGeometry) -> FloatVoxels:
+    """(z, y, x) from 0 to 1 over `TAPER_MM` where a grid ends inside the daily scan, and 1 where the scan ends first.
+
+    A bladder that reaches the last plane of a scan would otherwise be held there.
+    """
+    reach = [int(np.ceil(TAPER_MM / step)) + 1 for step in grid.spacing_mm]
+    sides = zip(grid.origin_mm, daily.origin_mm, grid.spacing_mm, strict=True)
+    lower = [n * (first <= end + step) for n, (first, end, step) in zip(reach, sides, strict=True)]
+    sides = zip(grid.last_mm, daily.last_mm, grid.spacing_mm, strict=True)
+    upper = [n * (last >= end - step) for n, (last, end, step) in zip(reach, sides, strict=True)]
+    z, y, x = grid.shape
+    wider = grid.cropped((-lower[2], -lower[1], -lower[0]), (z + upper[2], y + upper[1], x + upper[0]))
+    weight = taper_weight(wider, TAPER_MM)
+    return weight[lower[2] : lower[2] + z, lower[1] : lower[1] + y, lower[0] : lower[0] + x]
 
 
 def carried(case: HeldOutCase, deformation: Deformation, *, since: float) -> Contoured:
@@ -103,3 +127,9 @@ def carried(case: HeldOutCase, deformation: Deformation, *, since: float) -> Con
     patches = propagate((packed_organs(case.planning, ORGANS),), deformation, case.daily.volume.geometry)
     dvf = deformation.fields[-1] if deformation.fields else None
     return Contoured({"registration": patches}, dvf, perf_counter() - since)
+
+
+def _on_grid(volume: Volume, grid: VolumeGeometry, affine: AffineTransform) -> FloatVoxels:
+    """A CT on a grid; beyond it the outermost voxels are repeated, so that its end does not look like air."""
+    still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
+    return resample_deformed(coarsen(volume, grid.spacing_mm), still, affine=affine)[0]
