@@ -1,6 +1,7 @@
 """python -m training export RUN models/NAME/VERSION: a run becomes a model folder that the service accepts.
 
-ONNX, golden case and manifest; then the exported file itself is scored on the held-out cases, which gives the path to
+ONNX, golden case and manifest; a model that fails its own golden case on this machine is refused, as the service would
+refuse it. Then the exported file itself is scored on the held-out cases, which gives the path to
 recommend per organ (validation), evaluation.json and the tables of the model card.
 """
 
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         trained = read_network(folder)
         manifest = export(folder, golden=golden_case(), release=release, out=out)
         model = load_model(out, device=arguments.device)
+        model.self_test()
         dataset = read_datasets(arguments.dataset)
         splits: list[Split] = [split for split in ("validation", "test") if dataset.case_names(split)]
         system = exported_system(manifest.identity, model)
