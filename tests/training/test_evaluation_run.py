@@ -1,9 +1,10 @@
 import functools
 import json
+import math
 
 import pytest
 
-from training.evaluation.run import Protocol, evaluate, outlines_file, read_scores, slug
+from training.evaluation.run import Protocol, evaluate, outlines_file, slug
 
 from .evaluated import BLADDER, ORGANS, RECTUM, Fixed, held_out
 
@@ -39,7 +40,7 @@ def test_scores_come_by_system_and_case_and_every_case_is_read_once(tmp_path):
     assert [(score.system, score.case) for score in scores] == [(s, n) for s in ("whole", "half") for n in NAMES]
     assert reader.read == 3
     assert [row.missing for row in scores[-1].organs] == [False, True]
-    assert set(read_scores(tmp_path)) == set(scores)
+    assert (tmp_path / "scores" / "half" / f"{NAMES[2]}.json").is_file()
     assert outlines_file(tmp_path, "half", NAMES[2]).is_file()
 
 
@@ -48,7 +49,7 @@ def test_what_is_there_is_not_done_again(tmp_path):
     reader, chosen = Reader(), systems()
     scores = run(chosen, reader, tmp_path)
     assert reader.read == 1
-    assert [system.asked for system in chosen] == [1, 1]
+    assert [system.asked for system in chosen] == [2, 2]  # once to warm up
     assert set(first) < set(scores)
 
 
@@ -57,7 +58,7 @@ def test_a_changed_system_is_measured_anew(tmp_path):
     chosen = systems()
     chosen[1].identity = "2"
     run(chosen, Reader(), tmp_path)
-    assert [system.asked for system in chosen] == [0, 3]
+    assert [system.asked for system in chosen] == [0, 4]
 
 
 @pytest.mark.parametrize("changed", [Protocol(ORGANS, dataset="two"), Protocol(ORGANS, dataset="one", tolerance_mm=1)])
@@ -65,7 +66,7 @@ def test_another_dataset_or_measure_is_measured_anew(tmp_path, changed):
     run(systems(), Reader(), tmp_path)
     chosen = systems()
     run(chosen, Reader(), tmp_path, protocol=changed)
-    assert [system.asked for system in chosen] == [3, 3]
+    assert [system.asked for system in chosen] == [4, 4]
 
 
 def test_a_damaged_file_is_measured_anew(tmp_path):
@@ -74,7 +75,7 @@ def test_a_damaged_file_is_measured_anew(tmp_path):
     file.write_text(file.read_text()[:100])
     chosen = systems()
     run(chosen, Reader(), tmp_path)
-    assert [system.asked for system in chosen] == [0, 1]
+    assert [system.asked for system in chosen] == [0, 2]
     assert json.loads(file.read_text())["case"] == NAMES[1]
 
 
@@ -85,3 +86,42 @@ def test_two_systems_of_one_name_are_refused(tmp_path):
 
 def test_names_become_names_of_files():
     assert slug("Cross-stitch (b), 1 mm") == "cross-stitch-b-1-mm"
+
+
+class Failing(Fixed):
+    """Cannot do the second case."""
+
+    def contour(self, case):
+        contoured = super().contour(case)
+        if case.name == NAMES[1]:
+            raise RuntimeError("what is in the scan")
+        return contoured
+
+
+def test_a_system_that_fails_on_one_case_has_everything_missing_there_and_goes_on(tmp_path):
+    scores = run([Failing("frail", {1: BLADDER, 2: RECTUM})], Reader(), tmp_path)
+    assert [score.error for score in scores] == ["", "RuntimeError", ""]
+    assert [[row.missing for row in score.organs] for score in scores] == [[False] * 2, [True] * 2, [False] * 2]
+    assert math.isnan(scores[1].seconds)
+    stored = (tmp_path / "scores" / "frail" / f"{NAMES[1]}.json").read_text()
+    assert "what is in the scan" not in stored
+    again = Failing("frail", {})
+    assert [score.error for score in run([again], Reader(), tmp_path)] == ["", "RuntimeError", ""]
+    assert again.asked == 0
+
+
+def test_every_system_is_limited_to_the_same_threads_and_what_was_before_comes_back(tmp_path):
+    numba = pytest.importorskip("numba")
+
+    class Counting(Fixed):
+        seen = 0
+
+        def contour(self, case):
+            self.seen = numba.get_num_threads()
+            return super().contour(case)
+
+    before, system = numba.get_num_threads(), Counting("s", {})
+    scores = run([system], Reader(), tmp_path)
+    assert system.seen == 1
+    assert [score.threads for score in scores] == [1, 1, 1]
+    assert numba.get_num_threads() == before

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from training.evaluation.outlines import write_outlines
 from training.evaluation.scores import FORMAT, CaseScore, read_score, score_case, write_score
-from training.evaluation.system import HeldOutCase, System, identity_of
+from training.evaluation.system import COMPONENTS, Contoured, HeldOutCase, System, identity_of, paths_of_system
+from training.evaluation.threads import limited
 
 Cases = Mapping[str, Callable[[], HeldOutCase]]
 """Name of a case -> how to read it; nothing is read that is not needed."""
@@ -25,12 +27,15 @@ class Protocol:
         components: Islands that an organ may have, for the oracle column; 1 where it is not named.
         tolerance_mm: Of the added path length.
         dataset: Hash of the dataset, so that scores of another one are not taken for those of this one.
+        threads: CPU threads of every system, 0 for as many as it likes. Only times depend on it, so that a stored
+            score is kept when it changes.
     """
 
     organs: tuple[str, ...]
-    components: Mapping[str, int] = field(default_factory=lambda: {"SeminalVes": 2})
+    components: Mapping[str, int] = field(default_factory=lambda: dict(COMPONENTS))
     tolerance_mm: float = 0.0
     dataset: str = ""
+    threads: int = 1
 
     def identity(self, system: System) -> str:
         """A hash of all that a stored score of this system depends on."""
@@ -42,6 +47,9 @@ def evaluate(
     systems: Sequence[System], cases: Cases, out: Path, protocol: Protocol, *, progress: bool = True
 ) -> tuple[CaseScore, ...]:
     """Measure all systems on all cases; interrupted, the next call goes on where it was.
+
+    A system that fails on a case has all organs missing there, and the rest goes on. Before its first case a system
+    contours that case once for nothing, because compiling and loading would count as time otherwise.
 
     Args:
         systems: What is compared.
@@ -66,8 +74,11 @@ def evaluate(
             score = read_score(_score_file(out, folders[system.name], name))
             if score is not None and score.identity == identities[system.name]:
                 found[system.name, name] = score
-    todo = len(systems) * len(cases) - len(found)
-    with tqdm(total=todo, desc="evaluate", unit="case", disable=not progress) as bar:
+    todo, warm = len(systems) * len(cases) - len(found), set[str]()
+    with (
+        tqdm(total=todo, desc="evaluate", unit="case", disable=not progress) as bar,
+        limited(protocol.threads),
+    ):
         for name, read in cases.items():
             missing = [system for system in systems if (system.name, name) not in found]
             if not missing:
@@ -75,7 +86,10 @@ def evaluate(
             case = read()
             for system in missing:
                 bar.set_postfix_str(system.name)
-                contoured = system.contour(case)
+                if system.name not in warm:
+                    answer(system, case)
+                    warm.add(system.name)
+                contoured, error = answer(system, case)
                 score = score_case(
                     case,
                     contoured,
@@ -85,6 +99,7 @@ def evaluate(
                     components=protocol.components,
                     tolerance_mm=protocol.tolerance_mm,
                 )
+                score = replace(score, threads=protocol.threads, error=error)
                 write_outlines(contoured, case, outlines_file(out, system.name, name))
                 write_score(score, _score_file(out, folders[system.name], name))
                 found[system.name, name] = score
@@ -92,10 +107,15 @@ def evaluate(
     return tuple(found[system.name, name] for system in systems for name in cases)
 
 
-def read_scores(out: Path) -> tuple[CaseScore, ...]:
-    """Every stored score of a folder, by system and case."""
-    files = sorted((out / "scores").glob("*/*.json"))
-    return tuple(score for score in map(read_score, files) if score is not None)
+def answer(system: System, case: HeldOutCase) -> tuple[Contoured, str]:
+    """What a system says, and the class of the exception with which it failed: then nothing was found on any path.
+
+    Only the class is kept, because a message may hold what lies in the scan.
+    """
+    try:
+        return system.contour(case), ""
+    except Exception as error:  # noqa: BLE001 - whatever fails in one case must not cost the others
+        return Contoured(dict.fromkeys(paths_of_system(system), ()), None, math.nan), type(error).__name__
 
 
 def outlines_file(out: Path, system: str, case: str) -> Path:

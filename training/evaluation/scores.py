@@ -66,7 +66,9 @@ class CaseScore:
         patient: Whose it is.
         organs: Every organ by every path.
         field: The displacement field within the planned organs and 15 mm around them; None without a field.
-        seconds: How long the system took.
+        seconds: How long the system took; not a number where it failed.
+        threads: CPU threads it was given; 0 where nobody counted them.
+        error: Class of the exception with which the system failed, and all its organs are missing; empty otherwise.
     """
 
     system: str
@@ -76,6 +78,8 @@ class CaseScore:
     organs: tuple[OrganScore, ...]
     field: FieldMeasures | None
     seconds: float
+    threads: int = 0
+    error: str = ""
 
 
 def score_case(
@@ -157,6 +161,8 @@ def read_score(file: Path) -> CaseScore | None:
             return None
         field = content.pop("field")
         rows = tuple(OrganScore(**{**row, **_infinite(row)}) for row in content.pop("organs"))
+        if content["seconds"] is None:
+            content["seconds"] = math.nan
         return CaseScore(**content, organs=rows, field=None if field is None else FieldMeasures(**_known(field)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

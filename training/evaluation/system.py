@@ -5,6 +5,7 @@ A system is a network, a registration by elastix, or nothing but the affine; wha
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, Protocol, runtime_checkable
 
 from imaging.arrays import LabelVoxels
@@ -16,6 +17,9 @@ PathName = Literal["segmentation", "registration", "service"]
 """'service' is what the service delivers of a registration: the field where it helps, and the refinement."""
 
 PATHS: tuple[PathName, ...] = ("segmentation", "registration", "service")
+
+COMPONENTS: Mapping[str, int] = MappingProxyType({"SeminalVes": 2})
+"""Islands that an organ may have; one where it is not named."""
 
 
 class LabelledVolume(Protocol):
@@ -95,6 +99,20 @@ class Identified(Protocol):
         """Changes whenever the system would answer differently, for example a hash of weights or parameters."""
 
 
+@runtime_checkable
+class Routed(Protocol):
+    """A system that says which paths it has before it is asked."""
+
+    @property
+    def paths(self) -> tuple[PathName, ...]:
+        """The keys of `Contoured.paths`."""
+
+
 def identity_of(system: System) -> str:
     """The identity of a system; its name where it does not say more."""
     return system.identity if isinstance(system, Identified) else system.name
+
+
+def paths_of_system(system: System) -> tuple[PathName, ...]:
+    """The paths of a system; the registration alone where it does not say more, as for all that carry the plan."""
+    return system.paths if isinstance(system, Routed) else ("registration",)

@@ -12,11 +12,8 @@ from imaging.manifest import ModelManifest, Organ
 from imaging.model import Device, RecontouringModel
 from training.checkpoint import NETWORK, read_network
 from training.evaluation.network_system import NetworkSystem
-from training.evaluation.system import PathName
+from training.evaluation.system import COMPONENTS, PathName
 from training.recipe import MARGIN, SIZE_MULTIPLE, NetworkSpec, Recipe
-
-COMPONENTS = {"SeminalVes": 2}
-"""Islands that are kept of an organ; one where it is not named."""
 
 
 def run_system(name: str, run: Path, *, device: Device = "auto") -> NetworkSystem:
