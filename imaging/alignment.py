@@ -1,20 +1,20 @@
 """The affine from the fixed (daily) to the moving (planning) patient, with its own success test.
 
-A robust Gauss-Newton on picked points of 8 mm and then 4 mm block means: both images' gradients (efficient second-order
-minimisation, Malis, ICRA 2004), a linear intensity map that is fitted anew in each step, and Cauchy weights so that
-organs that moved on their own count little. Several starts are screened, because scans cover unequal parts of the
-patient and frames of reference may have nothing to do with each other. Where the result fails the test, SimpleITK is
-asked; where that fails too, the case is refused. `bench/alignment.py` measures both side by side.
+A robust Gauss-Newton (see `affine_fit`) on picked points of 8 mm and then 4 mm block means. Several starts are
+screened, because scans cover unequal parts of the patient and frames of reference may have nothing to do with each
+other. Where the result fails the test, SimpleITK is asked; where that fails too, the case is refused.
+`bench/alignment.py` measures both side by side.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from imaging.affine_fit import PickedPoints, correlation, gauss_newton, look
 from imaging.alignment_simpleitk import affine_by_simpleitk
 from imaging.arrays import MaskVoxels, Points
 from imaging.errors import RegistrationRejected
@@ -28,8 +28,6 @@ COARSE_MM, FINE_MM = 8.0, 4.0
 LOWER_HU, UPPER_HU = -400, 400
 BODY_HU = -350
 SCREEN_STEP_MM = 16.0
-LEAST_SEEN = 0.4
-"""A start counts only where at least this part of the points lands inside the moving scan."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +91,6 @@ class _Level:
         return self.volume.geometry
 
 
-@dataclass(frozen=True, eq=False)
-class _Picked:
-    """Points (n, 3) mm of the fixed patient, with clipped value and gradient (per mm) there."""
-
-    mm: Points
-    value: NDArray[np.float64]
-    gradient: Points
-
-
 def align(*, fixed: Volume, moving: Volume, limits: AlignmentLimits | None = None) -> AffineTransform:
     """The affine that carries points of the fixed patient to the moving one.
 
@@ -120,19 +109,24 @@ def align_with_report(
     *, fixed: Volume, moving: Volume, limits: AlignmentLimits | None = None
 ) -> tuple[AffineTransform, AlignmentReport]:
     """`align`, with the numbers of its success test. Raises as `align`."""
-    fixed_fine, fixed_coarse = _pyramid(fixed)
-    moving_fine, moving_coarse = _pyramid(moving)
+    pyramids = [_pyramid(volume) for volume in (fixed, moving)]
+    with ThreadPoolExecutor(2) as pool:
+        bodies = pool.map(_body, (coarse for _, coarse in pyramids))
+    (fixed_fine, fixed_coarse), (moving_fine, moving_coarse) = (
+        (fine, _Level(coarse, body)) for (fine, coarse), body in zip(pyramids, bodies, strict=True)
+    )
     rng = np.random.default_rng(1)
     screened = _pick(fixed_coarse, 3000, rng, by_gradient=False)
     starts = _starts(fixed_coarse, moving_coarse, screened)
     picked = _pick(fixed_coarse, 3000, rng)
-    tried = [_gauss_newton(start, picked, moving_coarse.volume, steps=15) for start in starts]
-    best = max(tried, key=lambda matrix: _correlation(matrix, screened, moving_coarse.volume)[0])
+    with ThreadPoolExecutor(2) as pool:
+        tried = list(pool.map(lambda start: gauss_newton(start, picked, moving_coarse.volume, steps=15), starts))
+    best = max(tried, key=lambda matrix: correlation(matrix, screened, moving_coarse.volume)[0])
     # Edges find the way; the whole body, not its sharpest bones, says where the patient lies.
     points = _pick(fixed_coarse, 12000, rng, source=fixed_fine, by_gradient=False)
     limits = limits or AlignmentLimits()
     levels = fixed_coarse, moving_coarse
-    affine, report = _settled(_gauss_newton(best, points, moving_fine, steps=10), levels, screened, limits=limits)
+    affine, report = _settled(gauss_newton(best, points, moving_fine, steps=10), levels, screened, limits=limits)
     broken = _broken(report, limits)
     if broken:
         # SimpleITK raises where the scans do not meet or hold too little; the first result then stays the answer.
@@ -151,10 +145,15 @@ def align_with_report(
     return affine, report
 
 
-def _pyramid(volume: Volume) -> tuple[Volume, _Level]:
+def _pyramid(volume: Volume) -> tuple[Volume, Volume]:
+    """Block means, fine and coarse, clipped to the HU that are compared."""
     fine = coarsen(volume, (FINE_MM,) * 3)
     coarse = coarsen(fine, (COARSE_MM,) * 3)
-    return fine, _Level(coarse, _body(coarse))
+    return _clipped(fine), _clipped(coarse)
+
+
+def _clipped(volume: Volume) -> Volume:
+    return Volume(np.clip(volume.hu, LOWER_HU, UPPER_HU), volume.geometry)
 
 
 def _body(coarse: Volume) -> MaskVoxels:
@@ -175,34 +174,34 @@ def _body(coarse: Volume) -> MaskVoxels:
 
 def _pick(
     level: _Level, count: int, rng: np.random.Generator, *, source: Volume | None = None, by_gradient: bool = True
-) -> _Picked:
+) -> PickedPoints:
     """Points in the body, where the block means change most; value and gradient there are those of `source`."""
     near = ndimage.binary_dilation(level.body, np.ones((1, 3, 3), bool))
     k, j, i = np.nonzero(near)
     weight = np.ones(k.size)
     if by_gradient:
         spacing = level.geometry.spacing_mm
-        hu = np.clip(level.volume.hu, LOWER_HU, UPPER_HU).astype(np.float32)
+        hu = level.volume.hu.astype(np.float32)
         parts = [np.gradient(hu, spacing[2 - axis], axis=axis) for axis in range(3) if hu.shape[axis] > 1]
         weight = np.sqrt(sum(part[k, j, i].astype(np.float64) ** 2 for part in parts)) + 1e-6
     chosen = rng.choice(k.size, count, p=weight / weight.sum())
     index = np.stack([i[chosen], j[chosen], k[chosen]], axis=1) + rng.uniform(-0.5, 0.5, (count, 3))
     mm = level.geometry.to_lps(index)
-    value, gradient, _ = _look(np.eye(4), mm, source or level.volume)
-    return _Picked(mm, value, gradient)
+    value, gradient, _ = look(np.eye(4), mm, source or level.volume)
+    return PickedPoints(mm, value, gradient)
 
 
 def _centre(level: _Level) -> Points:
     return level.geometry.to_lps(np.array([np.mean(np.nonzero(level.body), axis=1)[::-1]]))[0]
 
 
-def _starts(fixed: _Level, moving: _Level, points: _Picked) -> list[NDArray[np.float64]]:
+def _starts(fixed: _Level, moving: _Level, points: PickedPoints) -> list[NDArray[np.float64]]:
     """Identity, body centre on body centre, and the best shifts along z of the latter."""
     shift = _centre(moving) - _centre(fixed)
     reach = (fixed.geometry.size_mm[2] + moving.geometry.size_mm[2]) / 2
     middle = moving.geometry.centre_mm[2] - fixed.geometry.centre_mm[2]
     along_z = [np.array([shift[0], shift[1], z]) for z in np.arange(middle - reach, middle + reach + 1, SCREEN_STEP_MM)]
-    scored = sorted(along_z, key=lambda s: _correlation(_translation(s), points, moving.volume)[0], reverse=True)
+    scored = sorted(along_z, key=lambda s: correlation(_translation(s), points, moving.volume)[0], reverse=True)
     return [_translation(s) for s in (np.zeros(3), shift, *scored[:2])]
 
 
@@ -212,67 +211,8 @@ def _translation(shift: Points) -> NDArray[np.float64]:
     return matrix
 
 
-def _correlation(matrix: NDArray[np.float64], points: _Picked, moving: Volume) -> tuple[float, float]:
-    """Correlation (-1 where too little is seen) and the part of the points that is seen."""
-    value, _, seen = _look(matrix, points.mm, moving)
-    part = float(seen.mean())
-    if part < LEAST_SEEN:
-        return -1.0, part
-    a, b = value[seen], points.value[seen]
-    spread = a.std() * b.std()
-    return (float(np.mean((a - a.mean()) * (b - b.mean())) / spread) if spread > 0 else -1.0), part
-
-
-def _look(
-    matrix: NDArray[np.float64], mm: Points, volume: Volume
-) -> tuple[NDArray[np.float64], Points, NDArray[np.bool_]]:
-    """Clipped value, gradient per mm, and whether the volume holds the point, at matrix @ mm."""
-    index = volume.geometry.to_index(mm @ matrix[:3, :3].T + matrix[:3, 3])
-    value = np.empty(len(index))
-    gradient = np.empty((len(index), 3))
-    seen = np.empty(len(index), dtype=np.bool_)
-    _value_and_gradient(volume.hu, index, LOWER_HU, UPPER_HU, value, gradient, seen)
-    return value, gradient / volume.geometry.spacing_mm, seen
-
-
-def _gauss_newton(start: NDArray[np.float64], points: _Picked, moving: Volume, *, steps: int) -> NDArray[np.float64]:
-    matrix = start.copy()
-    centre = points.mm.mean(axis=0)
-    arm = (points.mm - centre) / 100.0
-    for step in range(steps):
-        value, moving_gradient, seen = _look(matrix, points.mm, moving)
-        if seen.mean() < LEAST_SEEN / 2:
-            break
-        slope, offset = _intensity_map(value[seen], points.value[seen])
-        residual = slope * value + offset - points.value
-        fixed_gradient = points.gradient @ np.linalg.inv(matrix[:3, :3])
-        gradient = 0.5 * (slope * moving_gradient + fixed_gradient)
-        scale = 1.5 * np.median(np.abs(residual[seen])) + 5.0
-        weight = seen / (1.0 + (residual / scale) ** 2)
-        jacobian = np.concatenate([gradient, *(gradient * arm[:, c : c + 1] for c in range(3))], axis=1)
-        normal = (jacobian * weight[:, None]).T @ jacobian
-        # Shifts settle before shapes, or a far start shears the patient to meet it.
-        ridge = 0.3 if step < 4 else 0.005
-        normal[range(12), range(12)] *= 1.0 + np.repeat([0.001, ridge, ridge, ridge], 3)
-        update = np.linalg.solve(normal + 1e-6 * np.eye(12), -jacobian.T @ (weight * residual))
-        linear = update[3:].reshape(3, 3).T / 100.0
-        matrix[:3, :3] += linear
-        matrix[:3, 3] += update[:3] - linear @ centre
-        if np.abs(update).max() < 0.02:
-            break
-    return matrix
-
-
-def _intensity_map(value: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[float, float]:
-    centred = value - value.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ (wanted - wanted.mean())) / spread if spread > 0 else 1.0
-    slope = float(np.clip(slope, 0.7, 1.4))
-    return slope, float(wanted.mean() - slope * value.mean())
-
-
 def _settled(
-    matrix: NDArray[np.float64], levels: tuple[_Level, _Level], points: _Picked, *, limits: AlignmentLimits
+    matrix: NDArray[np.float64], levels: tuple[_Level, _Level], points: PickedPoints, *, limits: AlignmentLimits
 ) -> tuple[AffineTransform, AlignmentReport]:
     """The affine with its report, or the identity where that is at least as good; `levels` are fixed and moving."""
     affine = AffineTransform(matrix)
@@ -283,12 +223,12 @@ def _settled(
     return affine, report
 
 
-def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: _Picked) -> AlignmentReport:
+def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: PickedPoints) -> AlignmentReport:
     linear = affine.matrix[:3, :3]
     left, singular, right = np.linalg.svd(linear)
     rotation = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
     stretch = rotation.T @ linear
-    correlation, seen = _correlation(affine.matrix, points, moving.volume)
+    alike, seen = correlation(affine.matrix, points, moving.volume)
     centre = _centre(fixed)
     shift = affine.to_moving(centre[None])[0] - centre
     between_centres = _centre(moving) - centre
@@ -299,8 +239,8 @@ def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: _Pic
         rotation_deg=float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))),
         translation_mm=float(min(np.linalg.norm(shift), np.linalg.norm(shift - between_centres))),
         determinant=float(np.prod(singular) * np.sign(np.linalg.det(linear))),
-        correlation=correlation,
-        correlation_of_identity=_correlation(np.eye(4), points, moving.volume)[0],
+        correlation=alike,
+        correlation_of_identity=correlation(np.eye(4), points, moving.volume)[0],
         seen=seen,
     )
 
@@ -341,39 +281,3 @@ def _broken(report: AlignmentReport, limits: AlignmentLimits) -> list[str]:
         ),
     }
     return [text for text, kept in checks.items() if not kept]
-
-
-@numba.njit(cache=True)
-def _value_and_gradient(hu, index, lower, upper, value, gradient, seen):  # type: ignore[no-untyped-def]  # noqa: PLR0917
-    """Clipped HU and gradient per index step under a quadratic B-spline.
-
-    It blurs alike wherever between the voxels a point lies. Trilinear looks are sharp on voxel centres and blurred
-    between them, which made two scans of like grids cling to each other's grid: 2 degrees were found as 0.5.
-    """
-    depth, height, width = hu.shape
-    weight = np.empty((3, 3))
-    slope = np.empty((3, 3))
-    for n in range(index.shape[0]):
-        x, y, z = index[n, 0], index[n, 1], index[n, 2]
-        seen[n] = 0 <= x <= width - 1 and 0 <= y <= height - 1 and -0.5 <= z <= depth - 0.5
-        for c in range(3):
-            t = index[n, c] - np.floor(index[n, c] + 0.5)
-            weight[c, 0], weight[c, 1], weight[c, 2] = 0.5 * (0.5 - t) ** 2, 0.75 - t * t, 0.5 * (0.5 + t) ** 2
-            slope[c, 0], slope[c, 1], slope[c, 2] = t - 0.5, -2.0 * t, t + 0.5
-        i, j, k = int(np.floor(x + 0.5)), int(np.floor(y + 0.5)), int(np.floor(z + 0.5))
-        total = gx = gy = gz = 0.0
-        for dk in range(3):
-            kk = min(max(k + dk - 1, 0), depth - 1)
-            for dj in range(3):
-                jj = min(max(j + dj - 1, 0), height - 1)
-                row = along = 0.0
-                for di in range(3):
-                    h = min(max(hu[kk, jj, min(max(i + di - 1, 0), width - 1)], lower), upper)
-                    row += weight[0, di] * h
-                    along += slope[0, di] * h
-                total += row * weight[1, dj] * weight[2, dk]
-                gx += along * weight[1, dj] * weight[2, dk]
-                gy += row * slope[1, dj] * weight[2, dk]
-                gz += row * weight[1, dj] * slope[2, dk]
-        value[n] = total
-        gradient[n, 0], gradient[n, 1], gradient[n, 2] = gx, gy, gz

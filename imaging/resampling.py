@@ -92,17 +92,20 @@ def _block_means(hu, fz, fy, fx, out):  # type: ignore[no-untyped-def]
     depth, height, width = out.shape
     count = fz * fy * fx
     for k in numba.prange(depth):
-        sums = np.zeros(width, dtype=np.int64)
+        # Rows are added up along their whole length first, which the compiler vectorises, and then within blocks.
+        line = np.empty(width * fx, dtype=np.int32)
         for j in range(height):
-            sums[:] = 0
+            line[:] = 0
             for kk in range(k * fz, (k + 1) * fz):
                 for jj in range(j * fy, (j + 1) * fy):
-                    row = hu[kk, jj]
-                    for i in range(width):
-                        for ii in range(i * fx, (i + 1) * fx):
-                            sums[i] += row[ii]
+                    row = hu[kk, jj, : width * fx]
+                    for i in range(width * fx):
+                        line[i] += np.int32(row[i])
             for i in range(width):
-                out[k, j, i] = np.int16(np.floor(sums[i] / count + 0.5))
+                total = 0
+                for ii in range(i * fx, (i + 1) * fx):
+                    total += line[ii]
+                out[k, j, i] = np.int16(np.floor(total / count + 0.5))
 
 
 @numba.njit(cache=True, parallel=True)

@@ -71,7 +71,7 @@ def test_an_affine_that_correlates_far_worse_than_none_is_refused(
     planning: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     astray = moved(shift=(6.0, 0.0, 0.0)).matrix
-    monkeypatch.setattr("imaging.alignment._gauss_newton", lambda *_, **__: astray)
+    monkeypatch.setattr("imaging.alignment.gauss_newton", lambda *_, **__: astray)
     monkeypatch.setattr("imaging.alignment.affine_by_simpleitk", lambda **_: astray)
     with pytest.raises(RegistrationRejected, match="correlation fell"):
         align(fixed=scan(AffineTransform.identity()), moving=planning)
