@@ -8,6 +8,7 @@ from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform, Deformation
 from training.baselines.references import DemonsSettings, demons_of, reference_systems, rigid_part
 from training.baselines.region import MARGIN_MM, ScanPair, carried, deformation_of, end_weight, pair_of, region_round
+from training.evaluation.system import identity_of
 
 from .registered_blobs import blob_case, shift_field, smooth_field
 
@@ -105,3 +106,11 @@ def test_demons_find_a_known_displacement(field):
 def test_demons_need_a_level():
     with pytest.raises(ValueError, match="at least one level"):
         demons_of([], DemonsSettings())
+
+
+def test_an_identity_holds_the_settings():
+    """Scores that were stored with other numbers must not be taken for those of today."""
+    identities = {system.name: identity_of(system) for system in reference_systems()}
+    assert repr(DemonsSettings()) in identities["affine + demons"]
+    assert identities["affine + refinement"] != "affine + refinement"
+    assert len(set(identities.values())) == 5

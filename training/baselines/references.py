@@ -4,21 +4,29 @@ All are carried by the propagation of the service. The affine is the one stored 
 rotation and its shift, without scale and shear.
 """
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from time import perf_counter
+from types import ModuleType
 
 import numpy as np
 import SimpleITK as sitk
 
+from imaging import deformation, matching, refinement, similarity, smoothing
 from imaging.arrays import DvfVoxels, FloatVoxels, Points
 from imaging.deformation import choose_deformation
 from imaging.displacement import vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
-from training.baselines.region import ORGANS, ScanPair, carried, deformation_of, pair_of
+from training.baselines.region import BEYOND_MM, MARGIN_MM, ORGANS, TAPER_MM, ScanPair, carried, deformation_of, pair_of
 from training.evaluation.network_system import labelled_points, packed_organs
 from training.evaluation.system import Contoured, HeldOutCase, System
+
+BOX_MM = (MARGIN_MM, BEYOND_MM, TAPER_MM)
+REFINED_BY = (deformation, refinement, matching, similarity, smoothing)
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,22 @@ class DemonsSettings:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A system made of one function from a case to its deformation."""
+    """A system made of one function from a case to its deformation.
+
+    Attributes:
+        name: As it stands in tables.
+        deformation: From the daily to the planning patient.
+        settings: All that its answer depends on, in words.
+    """
 
     name: str
     deformation: Callable[[HeldOutCase], Deformation]
+    settings: str = ""
+
+    @property
+    def identity(self) -> str:
+        """See `Identified.identity`."""
+        return f"{self.name} {self.settings}".rstrip()
 
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""
@@ -53,13 +73,20 @@ class Reference:
 
 def reference_systems() -> tuple[System, ...]:
     """No alignment, rigid, affine, affine and demons, affine and the project's own refinement."""
+    forces = DemonsSettings()
+    tuned = f"SimpleITK {version('SimpleITK')} {forces!r} {BOX_MM!r}"
     return (
         Reference("no alignment", lambda _: Deformation(AffineTransform.identity())),
         Reference("rigid", lambda case: Deformation(rigid_part(case.affine, centre_mm=_organ_centre(case)))),
         Reference("affine", lambda case: Deformation(case.affine)),
-        Reference("affine + demons", lambda case: demons(case, DemonsSettings())),
-        Reference("affine + refinement", refined),
+        Reference("affine + demons", lambda case: demons(case, forces), tuned),
+        Reference("affine + refinement", refined, _source_hash(*REFINED_BY)),
     )
+
+
+def _source_hash(*modules: ModuleType) -> str:
+    """The refinement has its numbers in its code, so the code tells one version from another."""
+    return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:16]
 
 
 def rigid_part(affine: AffineTransform, *, centre_mm: Points) -> AffineTransform:
