@@ -26,7 +26,7 @@ class GasSettings:
         below_hu: Gas and what gas darkens.
         skin_voxels: So far beneath the body outline nothing counts: there the average of skin and air is as dark.
         closing_voxels: Bridges between bubbles that are closed.
-        rim_voxels: How much wider than the gas is painted, because its wall is half dark.
+        rim_voxels: How much wider than the gas is painted; its half-dark wall shows where the bowel is.
         ring_voxels: Width of the surroundings whose noise the paint gets.
         seed: Of the noise.
     """
@@ -34,7 +34,7 @@ class GasSettings:
     below_hu: float = -200.0
     skin_voxels: int = 3
     closing_voxels: int = 1
-    rim_voxels: int = 1
+    rim_voxels: int = 0
     ring_voxels: int = 3
     seed: int = 1
 
