@@ -18,13 +18,25 @@ NETWORK = "network.pt"
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of steps with one cohort and one recipe (as JSON); a run may go on with others, and says so here."""
+    """A stretch of steps with one cohort and one recipe; a run may go on with others, and says so here.
+
+    Attributes:
+        first_step: Where it begins.
+        commit: Of the code.
+        pairs: How many were learned from.
+        cohort_hash: Over their names and contents.
+        recipe: As JSON.
+        patients: Pseudonyms of those learned from, so that nobody is tested on them.
+        processes: That shared the run; each drew a batch of its own at every step.
+    """
 
     first_step: int
     commit: str
     pairs: int
     cohort_hash: str
     recipe: str
+    patients: tuple[str, ...] = ()
+    processes: int = 1
 
 
 @dataclass
@@ -79,10 +91,16 @@ def restore(state: RunState, run: Path) -> bool:
     if any(getattr(old, name) != getattr(new, name) for name in ("organs", "network", "spacing_mm", "hu_window")):
         raise ValueError("the run was started with another network or model grid; take a new run folder")
     state.learner.load_state_dict(content["learner"])
-    state.average = {name: tensor.clone() for name, tensor in content["average"].items()}
+    for name, tensor in state.average.items():
+        tensor.copy_(content["average"][name])  # onto the device where the run is now
     state.step, state.seconds = content["step"], content["seconds"]
-    state.stages = tuple(Stage(**stage) for stage in content["stages"])
+    state.stages = _stages(content)
     return True
+
+
+def stages_of(run: Path) -> tuple[Stage, ...]:
+    """The stages of the run in a folder; none where it has no checkpoint."""
+    return _stages(_read(run / CHECKPOINT)) if (run / CHECKPOINT).exists() else ()
 
 
 def save_network(state: RunState, network: nn.Module, run: Path) -> None:
@@ -102,8 +120,7 @@ def read_network(run: Path) -> TrainedNetwork:
     recipe = Recipe.model_validate_json(content["recipe"])
     network = build_network(recipe.network, recipe.classes)
     network.load_state_dict(content["network"])
-    stages = tuple(Stage(**stage) for stage in content["stages"])
-    return TrainedNetwork(network.eval(), recipe, content["step"], content["seconds"], stages)
+    return TrainedNetwork(network.eval(), recipe, content["step"], content["seconds"], _stages(content))
 
 
 def update_average(average: dict[str, Tensor], network: nn.Module, decay: float) -> None:
@@ -120,6 +137,10 @@ def _facts(state: RunState) -> dict[str, Any]:
         "stages": [asdict(stage) for stage in state.stages],
         "recipe": state.learner.recipe.model_dump_json(),
     }
+
+
+def _stages(content: dict[str, Any]) -> tuple[Stage, ...]:
+    return tuple(Stage(**{**stage, "patients": tuple(stage.get("patients", ()))}) for stage in content["stages"])
 
 
 def _replace(file: Path, content: dict[str, Any]) -> None:

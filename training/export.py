@@ -5,6 +5,7 @@ that differs from torch is refused.
 """
 
 import hashlib
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from imaging.arrays import FloatVoxels
@@ -40,7 +42,7 @@ class Release(RecipePart):
     name: str
     version: str
     organs: tuple[Organ, ...]
-    region_sizes: tuple[tuple[int, int, int], ...]
+    region_mm: tuple[tuple[int, int, int], ...] = Field(description="Sizes (z, y, x) of the output, smallest first")
     parity_tolerance: float
     golden_tolerance: float
     intended_use: str
@@ -165,6 +167,13 @@ def write_manifest(manifest: ModelManifest, folder: Path) -> None:
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
+def region_size(output_mm: tuple[int, int, int], spacing_mm: float) -> tuple[int, int, int]:
+    """The smallest input size (z, y, x) in voxels whose output is at least so large."""
+    voxels = [2 * MARGIN + math.ceil(length / spacing_mm) for length in output_mm]
+    z, y, x = (SIZE_MULTIPLE * math.ceil(count / SIZE_MULTIPLE) for count in voxels)
+    return z, y, x
+
+
 def _run(deployed: DeployedNetwork, *inputs: FloatVoxels) -> tuple[FloatVoxels, FloatVoxels]:
     with torch.no_grad():
         segmentation, dvf = deployed(*(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs))
@@ -195,7 +204,7 @@ def _manifest(trained: TrainedNetwork, release: Release, out: Path) -> ModelMani
         spacing_mm=recipe.spacing_mm,
         margin_voxels=MARGIN,
         size_multiple=SIZE_MULTIPLE,
-        region_sizes=release.region_sizes,
+        region_sizes=tuple(region_size(mm, recipe.spacing_mm) for mm in release.region_mm),
         hu_window=recipe.hu_window,
         label_encoding="integer-channel",
         organs=release.organs,

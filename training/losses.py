@@ -54,7 +54,8 @@ def local_ncc_loss(fixed: Tensor, warped: Tensor, *, window: int = 9) -> Tensor:
     """1 - mean over voxels of cov(I, J) / sqrt(var(I) var(J)) in a window around each.
 
     Moments are means over `window`^3 voxels, those beyond the edge counting as absent. Not squared: a contrast turned
-    over is no match. MIDL 2020 names the term; window and form are those of the authors' code.
+    over is no match. MIDL 2020 names the term; the window is that of the authors' code, which counts voxels beyond the
+    edge as zeros and gives a negative correlation no gradient: in these two ours differs.
 
     Args:
         fixed: (batch, 1, z, y, x) float32.
@@ -82,6 +83,9 @@ def global_ncc_loss(fixed: Tensor, warped: Tensor) -> Tensor:
 
 def bending_energy(dvf: Tensor) -> Tensor:
     """Mean of xx^2 + yy^2 + zz^2 + 2 (xy^2 + xz^2 + yz^2) over voxels and components. Rueckert et al., TMI 1999.
+
+    Second differences of neighbours; the authors' code takes central differences twice, which is blind to every other
+    voxel.
 
     Args:
         dvf: (batch, 3, z, y, x) in voxels, at least 3 per axis.

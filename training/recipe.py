@@ -124,7 +124,17 @@ class Recipe(RecipePart):
             raise ValueError("the generator of JRS-GAN is the network family registration")
         if self.weighting != "equal" and (self.adversarial or self.deep_atlas):
             raise ValueError("JRS-GAN and DeepAtlas have weights of their own: leave weighting at equal")
+        if self.weighting != "equal" and self._tasks < 2:
+            raise ValueError("there is one task only: leave weighting at equal")
         return self
+
+    @property
+    def _tasks(self) -> int:
+        network, loss = self.network, self.loss
+        similarity = network.registers and (loss.ncc or loss.bending)
+        overlap = network.registers and loss.dice_registration
+        segmentation = network.segments and (loss.dice_segmentation or loss.cross_entropy)
+        return sum(map(bool, (similarity, overlap, segmentation)))
 
     @property
     def classes(self) -> int:
@@ -149,6 +159,21 @@ def read_recipe(file: Path, *overlays: Path) -> Recipe:
         over = _extended(overlay)
         content = _merged(content, {key: value for key, value in over.items() if key in content or key not in METHODS})
     return Recipe.model_validate(content)
+
+
+def recipe_file(name: str) -> Path:
+    """The file that a name or a path means: `dense` is recipes/dense.toml.
+
+    Raises:
+        FileNotFoundError: With the names there are.
+    """
+    shipped, given = RECIPES / f"{name}.toml", Path(name)
+    if shipped.is_file():
+        return shipped
+    if given.is_file():
+        return given
+    names = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml") if "release" not in file.name))
+    raise FileNotFoundError(f"there is no recipe {given.name}; give a file, or one of {names}")
 
 
 def _extended(file: Path) -> dict[str, Any]:

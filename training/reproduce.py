@@ -9,15 +9,14 @@ validation), clinic B in that of its second (test).
 
 import argparse
 import math
-import multiprocessing
+import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from pydantic import Field
 from tqdm import tqdm
 
@@ -27,9 +26,9 @@ from training.aliases import read_aliases
 from training.baselines.elastix import elastix_systems
 from training.baselines.hybrid import HybridSystem
 from training.baselines.references import reference_systems
-from training.checkpoint import NETWORK, read_network
+from training.checkpoint import read_network, stages_of
 from training.cohort import ClinicName, complete_cohort, draw_cohort, missing_scans
-from training.dataset import Dataset, Split, read_dataset, read_datasets
+from training.dataset import Dataset, Split, cohort_hash, read_dataset, read_datasets
 from training.evaluation.command import cases_of, compare
 from training.evaluation.loading import network_system
 from training.evaluation.run import Protocol, evaluate
@@ -37,6 +36,7 @@ from training.evaluation.scores import CaseScore, filled
 from training.evaluation.statistics import by_case, summarise
 from training.evaluation.system import HeldOutCase, System
 from training.prepare import Settings, prepare
+from training.processes import processes
 from training.recipe import RECIPES, Recipe, RecipePart, read_recipe
 from training.reproduction_page import write_page
 from training.train import train
@@ -63,9 +63,7 @@ class Scale(RecipePart):
     clinic_b: ClinicSize
     validation: float = Field(description="Share of clinic A's patients")
     prepare_margin: int = Field(description="Voxels of the model grid round the organs")
-    days: int | None = Field(
-        default=None, description="Evaluated of each held-out patient; None: all"
-    )
+    days: int | None = Field(default=None, description="Evaluated of each held-out patient; None: all")
 
 
 @dataclass(frozen=True)
@@ -182,13 +180,17 @@ def train_networks(experiment: Reproduction) -> None:
     """Every network of the experiment, several side by side."""
     missing = [system for system in experiment.networks if not _is_trained(experiment, system)]
     with (
-        _processes(experiment.workers) as pool,
+        processes(experiment.workers) as pool,
         tqdm(total=len(missing), desc="networks", unit="network", smoothing=0) as bar,
     ):
         running = [pool.submit(_train_one, experiment, system) for system in missing]
-        for finished in as_completed(running):
-            bar.set_postfix_str(finished.result())
-            bar.update()
+        try:
+            for finished in as_completed(running):
+                bar.set_postfix_str(finished.result())
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def evaluate_split(experiment: Reproduction, split: Split, systems: Sequence[System]) -> tuple[CaseScore, ...]:
@@ -196,7 +198,7 @@ def evaluate_split(experiment: Reproduction, split: Split, systems: Sequence[Sys
     names = tuple(cases_of(experiment.dataset(), split, days=experiment.scale.days))
     shares = [names[first :: experiment.workers] for first in range(experiment.workers)]
     elastix = [system.name for system in systems if system.name in _elastix_names()]
-    with _processes(experiment.workers) as pool:
+    with processes(experiment.workers) as pool:
         list(pool.map(partial(_evaluate_share, experiment, split, elastix), [share for share in shares if share]))
     sections = compare(
         systems,
@@ -230,32 +232,34 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _is_trained(experiment: Reproduction, system: str) -> bool:
-    folder = experiment.run(system)
-    if not (folder / NETWORK).is_file():
+    try:
+        trained = read_network(experiment.run(system))
+    except FileNotFoundError:
         return False
-    trained = read_network(folder)
-    return trained.recipe == experiment.recipe(system) and trained.step >= trained.recipe.optimisation.steps
+    return _is_current(experiment, system) and trained.step >= trained.recipe.optimisation.steps
+
+
+def _is_current(experiment: Reproduction, system: str) -> bool:
+    """Whether what a run holds was made by the recipe and cohort of this experiment, from its first step on."""
+    stages = stages_of(experiment.run(system))
+    recipe, cohort = experiment.recipe(system), cohort_hash(read_dataset(experiment.data("A")).pairs("training"))
+    return all(Recipe.model_validate_json(s.recipe) == recipe and s.cohort_hash == cohort for s in stages)
 
 
 def _train_one(experiment: Reproduction, system: str) -> str:
+    folder = experiment.run(system)
+    if folder.exists() and not _is_current(experiment, system):
+        shutil.rmtree(folder)
     pairs = read_dataset(experiment.data("A")).pairs("training")
-    threads = 1 if experiment.workers > 1 else 0
-    train(
-        experiment.recipe(system),
-        pairs,
-        run=experiment.run(system),
-        threads=threads,
-        device=experiment.device,
-        quiet=experiment.workers > 1,
-    )
+    several = experiment.workers > 1
+    threads = 1 if several else 0
+    train(experiment.recipe(system), pairs, run=folder, threads=threads, device=experiment.device, quiet=several)
     return system
 
 
 def _evaluate_share(experiment: Reproduction, split: Split, elastix: Sequence[str], names: Sequence[str]) -> None:
     dataset = experiment.dataset()
     cases = {name: partial(dataset.case, name) for name in names}
-    if experiment.workers > 1:
-        torch.set_num_threads(1)
     protocol = Protocol(dataset.organs, dataset=dataset.sha256)
     evaluate(experiment.systems(elastix=elastix), cases, experiment.out / "results" / split, protocol)
 
@@ -298,7 +302,3 @@ def _mean_over_organs(scores: Sequence[CaseScore], system: str) -> float:
         for organ in organs
     ]
     return sum(means) / len(means) if means else math.inf
-
-
-def _processes(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))

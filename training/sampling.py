@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from imaging.volume import AIR_HU
 from training.augmentation import apply, draw
 from training.deep_atlas_settings import Side, is_labelled, pairs_to_draw_from
-from training.pairs import CachedPair, to_network
+from training.pairs import BODY_HU, CachedPair, to_network
 from training.patch import Patch
 from training.recipe import Recipe
 
@@ -62,8 +62,7 @@ def draw_patch(
 def _draw_one(
     pair: CachedPair, labelled: NDArray[np.bool_], recipe: Recipe, rng: np.random.Generator
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.bool_]]:
-    group = pair.centres[rng.integers(len(pair.centres))]
-    centre = group[rng.integers(len(group))].astype(int)
+    centre = _centre(pair, labelled, rng)
     size = recipe.sampling.patch_size
     lower = centre - size // 2
     images = cut(pair.images, lower, size, outside=AIR_HU)
@@ -71,6 +70,18 @@ def _draw_one(
     if recipe.sampling.roles == "either" and rng.random() < 0.5:
         images, labels, labelled = images[::-1], labels[::-1], labelled[::-1]
     return images, labels, labelled
+
+
+def _centre(pair: CachedPair, labelled: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int_]:
+    """A voxel to centre on; contours that are hidden from training do not tell where to look either."""
+    fixed_labelled, moving_labelled = labelled
+    if fixed_labelled:
+        group = pair.centres[rng.integers(len(pair.centres))]
+        return group[rng.integers(len(group))].astype(int)
+    organs = pair.labels[1] > 0 if moving_labelled else None
+    inside = organs if organs is not None and rng.integers(3) else pair.images[0] > BODY_HU
+    flat = np.flatnonzero(inside)
+    return np.array(np.unravel_index(flat[rng.integers(len(flat))], inside.shape))
 
 
 def cut(array: NDArray[T], lower: NDArray[np.int_], size: int, *, outside: int) -> NDArray[T]:

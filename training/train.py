@@ -4,8 +4,8 @@
 
 A run folder that holds checkpoint.pt is continued; on one machine in float32 it ends as if it had never stopped:
 every step draws from a generator seeded by recipe, process and step. Going on with another cohort, commit or recipe for
-the same network is written down as a new stage. Under torchrun each process draws its own patches and the gradients
-are averaged.
+the same network is written down as a new stage. Under torchrun each process draws a batch of its own, as large as the
+recipe's, and the gradients are averaged.
 """
 
 import copy
@@ -72,7 +72,15 @@ def train(
     world = distributed.start(device)
     state = begin(recipe, world)
     resumed = restore(state, run)
-    stage = Stage(state.step, current_commit(), len(pairs), cohort_hash(pairs), recipe.model_dump_json())
+    stage = Stage(
+        state.step,
+        current_commit(),
+        len(pairs),
+        cohort_hash(pairs),
+        recipe.model_dump_json(),
+        patients=tuple(sorted({pair.patient for pair in pairs})),
+        processes=world.size,
+    )
     if not state.stages or state.stages[-1] != replace(stage, first_step=state.stages[-1].first_step):
         state.stages += (stage,)
     steps, decay = recipe.optimisation.steps, recipe.optimisation.ema_decay
@@ -84,7 +92,7 @@ def train(
         (run / "recipe.json").write_text(recipe.model_dump_json(indent=2))
 
     deadline = time.monotonic() + 60 * minutes
-    board = SummaryWriter(str(run)) if world.first else None
+    board = SummaryWriter(str(run), purge_step=state.step) if world.first else None
     hidden = quiet or not world.first
     with tqdm(total=steps, initial=state.step, unit="step", mininterval=5, desc=recipe.name, disable=hidden) as bar:
         while state.step < steps and not distributed.any_process(time.monotonic() > deadline):
@@ -100,11 +108,11 @@ def train(
                 bar.set_postfix(loss=f"{scalars['total'].item():.3f}")
             if board and state.step % PICTURE_STEPS == 0:
                 write_contours(board, state.learner.network, patch, state.step)
-            if world.first and state.step % CHECKPOINT_STEPS == 0:
-                save_checkpoint(state, run)
+            if state.step % CHECKPOINT_STEPS == 0:
+                _share_and_save(state, run, world)
+    _share_and_save(state, run, world)
     if board:
         board.close()
-        save_checkpoint(state, run)
         save_network(state, averaged(state, pairs), run)
     distributed.stop()
     return state
@@ -123,6 +131,13 @@ def patch_of_step(pairs: tuple[CachedPair, ...], recipe: Recipe, step: int, worl
     patch = draw_patch(pairs, recipe, rng, number=step, device=world.device)
     torch.manual_seed(int(rng.integers(2**31)))
     return patch
+
+
+def _share_and_save(state: RunState, run: Path, world: World) -> None:
+    # Batch statistics differ between processes. All go on with the first one's, as a resumed run will.
+    distributed.broadcast_module(state.learner.network)
+    if world.first:
+        save_checkpoint(state, run)
 
 
 def averaged(state: RunState, pairs: tuple[CachedPair, ...]) -> nn.Module:

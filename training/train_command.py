@@ -5,13 +5,13 @@ import math
 from pathlib import Path
 
 from training.dataset import read_datasets
-from training.recipe import RECIPES, read_recipe
+from training.recipe import RECIPES, read_recipe, recipe_file
 from training.train import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `train`."""
-    parser.add_argument("--recipe", type=Path, default=RECIPES / "prostate-ct.toml")
+    parser.add_argument("--recipe", default="prostate-ct", help="name of one in training/recipes, or a TOML file")
     parser.add_argument("--scale", choices=("smoke", "cpu", "full"), help="values of recipes/scales/ over the recipe's")
     parser.add_argument("--dataset", type=Path, nargs="+", required=True, help="folders of `prepare`")
     parser.add_argument("--run", type=Path, required=True, help="folder of checkpoint, network and TensorBoard events")
@@ -24,11 +24,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Train until the recipe's steps or the minutes are over.
 
     Raises:
-        SystemExit: With what to do, if dataset and recipe do not fit.
+        SystemExit: With what to do, if a file is missing or wrong, or dataset and recipe do not fit.
     """
     overlays = [RECIPES / "scales" / f"{arguments.scale}.toml"] if arguments.scale else []
-    recipe = read_recipe(arguments.recipe, *overlays)
     try:
+        recipe = read_recipe(recipe_file(arguments.recipe), *overlays)
         dataset = read_datasets(arguments.dataset)
         if dataset.spacing_mm != recipe.spacing_mm or dataset.organs != recipe.organs:
             raise SystemExit(

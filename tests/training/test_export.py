@@ -18,7 +18,7 @@ from imaging.volume import Volume
 from training import export as exporting
 from training.checkpoint import read_network
 from training.dataset import HeldOutCase
-from training.export import DeployedNetwork, check_parity, export, write_onnx
+from training.export import DeployedNetwork, check_parity, export, region_size, write_onnx
 from training.export_command import read_release
 from training.model_card import card
 from training.pairs import LabelledScan
@@ -115,3 +115,11 @@ def test_the_card_says_what_is_known_and_that_nothing_was_validated_on_patients(
     assert "1 steps of 1 patches of 48^3 voxels" in text
     for heading in ("Identity", "Intended use", "Not intended", "Data", "Training", "Evaluation", "Known failures"):
         assert f"## {heading}" in text
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "expected"), [(2.0, (112, 108, 96)), (1.0, (184, 176, 152)), (5.0, (72, 68, 64))]
+)
+def test_a_region_is_as_large_in_millimetres_on_every_grid(spacing_mm, expected):
+    """144 mm are 72 voxels of 2 mm, and 20 more on each side: 112. 136 mm on 5 mm are 28, so 68."""
+    assert region_size((144, 136, 112), spacing_mm) == expected

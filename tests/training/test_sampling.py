@@ -1,4 +1,6 @@
 # ruff: noqa: E402 - nothing below the first lines can be imported without torch
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,8 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'training'
 
 from imaging.volume import AIR_HU
 from training.sampling import cut, draw_patch
+
+from .tiny import tiny_recipe
 
 
 def with_sampling(recipe, **changes):
@@ -52,3 +56,20 @@ def test_the_same_generator_state_draws_the_same_patch(recipe, pairs):
     one, other = (draw_patch(pairs, recipe, np.random.default_rng(5)) for _ in range(2))
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a, b)
+
+
+def test_hidden_contours_do_not_tell_where_to_look(pairs):
+    """Where the day's contours are hidden, patches lie about the planned organs, and without those anywhere."""
+    recipe = tiny_recipe("deep-atlas-part")
+    hidden = recipe.model_copy(update={"deep_atlas": recipe.deep_atlas.model_copy(update={"labelled_fraction": 0.0})})
+    (pair, *_) = pairs
+    moved = pair.labels.copy()
+    moved[0] = 0  # whatever the day's contours are
+    for labels in (pair.labels, moved):
+        blind = replace(pair, labels=labels, centres=np.zeros_like(pair.centres))
+        patch = draw_patch((blind,), hidden, np.random.default_rng(3))
+        assert not bool(patch.fixed_labelled) or not bool(patch.moving_labelled)
+        if labels is pair.labels:
+            first = patch
+    assert torch.equal(first.fixed, patch.fixed)
+    assert torch.equal(first.moving, patch.moving)

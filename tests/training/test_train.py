@@ -1,4 +1,9 @@
 # ruff: noqa: E402 - nothing below the first lines can be imported without torch
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from numpy.random import default_rng
 
@@ -24,11 +29,14 @@ SYSTEMS = [
 def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(system, pairs, tmp_path, monkeypatch):
     recipe = tiny_recipe(system)
     whole = train(recipe, pairs, run=tmp_path / "whole", threads=1, quiet=True)
-    monkeypatch.setattr("training.train.patch_of_step", _stop_at(2))
+    monkeypatch.setattr("training.train.CHECKPOINT_STEPS", 1)
+    steps = []
+    monkeypatch.setattr("training.train.patch_of_step", _noted(steps, stop_at=2))
     with pytest.raises(KeyboardInterrupt):
         train(recipe, pairs, run=tmp_path / "parts", threads=1, quiet=True)
-    monkeypatch.setattr("training.train.patch_of_step", patch_of_step)
+    monkeypatch.setattr("training.train.patch_of_step", _noted(steps))
     resumed = train(recipe, pairs, run=tmp_path / "parts", threads=1, quiet=True)
+    assert steps == [0, 1, 2, 2, 3], "the second part begins where the first was saved"
     assert whole.step == resumed.step == recipe.optimisation.steps
     for name, tensor in whole.learner.network.state_dict().items():
         assert torch.equal(tensor, resumed.learner.network.state_dict()[name]), name
@@ -36,13 +44,31 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(system, pai
         assert torch.equal(tensor, resumed.average[name]), name
 
 
-def _stop_at(last: int):
+def _noted(steps: list[int], stop_at: int = -1):
     def patch_or_stop(pairs, recipe, step, world):
-        if step == last:
+        steps.append(step)
+        if step == stop_at:
             raise KeyboardInterrupt
         return patch_of_step(pairs, recipe, step, world)
 
     return patch_or_stop
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network_and_go_on_where_they_were(tmp_path):
+    """torchrun, two processes on the CPU: equal weights in both, and a second call equals one long one."""
+    script = Path(__file__).with_name("two_processes.py")
+    outputs = []
+    for run, steps in (("parts", 2), ("parts", 4), ("whole", 4)):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command += [str(script), str(tmp_path / run), str(steps)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
+        outputs.append([torch.load(tmp_path / run / f"rank{rank}.pt") for rank in (0, 1)])
+    for one, other in (outputs[1], outputs[2], (outputs[1][0], outputs[2][0])):
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    assert read_network(tmp_path / "whole").stages[0].processes == 2
 
 
 def test_a_run_knows_its_recipe_code_and_cohort(recipe, pairs, tmp_path):
@@ -53,6 +79,7 @@ def test_a_run_knows_its_recipe_code_and_cohort(recipe, pairs, tmp_path):
     (stage,) = trained.stages
     assert (stage.first_step, stage.pairs, stage.recipe) == (0, 2, short.model_dump_json())
     assert len(stage.cohort_hash) == 64
+    assert stage.patients == tuple(pair.patient for pair in pairs)
     assert not trained.network.training
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
