@@ -28,12 +28,13 @@ class Loops:
 
 
 def trace_all(propagated: Iterable[RoiPatch], segmented: Iterable[RoiPatch]) -> Loops:
-    """Contours of all patches; contourpy and shapely leave the interpreter free, so two threads help."""
+    """Contours of all patches; compiled code and shapely leave the interpreter free, so two threads help."""
     first = tuple(propagated)
     patches = [*first, *segmented]
     with ThreadPoolExecutor(2) as pool:
-        loops = list(pool.map(trace, patches))
-    numbered = [(patch.roi_number, contours) for patch, contours in zip(patches, loops, strict=True)]
+        # The largest begin, so that no thread is left with one of them at the end.
+        traced = {patch: pool.submit(trace, patch) for patch in sorted(patches, key=lambda patch: -patch.inside.size)}
+    numbered = [(patch.roi_number, traced[patch].result()) for patch in patches]
     return Loops(dict(numbered[: len(first)]), dict(numbered[len(first) :]))
 
 

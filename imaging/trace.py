@@ -4,15 +4,13 @@ The lines run linearly between voxel centres (marching squares), so a soft bound
 voxel edges. Loops of one plane combine by the even-odd rule: a loop inside a loop is a hole.
 """
 
-from collections.abc import Iterator
-from itertools import chain
-
-import contourpy
 import numpy as np
 import shapely
 from numba import njit
+from numpy.typing import NDArray
 
-from imaging.arrays import PointsXy
+from imaging.arrays import FloatVoxels, PointsXy
+from imaging.marching import Lines, march
 from imaging.masks import RoiPatch
 from imaging.structures import Contour
 
@@ -28,9 +26,6 @@ THIN_PIXELS = 50.0
 
 LARGEST_SHIFT_PIXELS = 0.05
 """How far a line may be moved to hold its area; one voxel in a row of three by three needs 0.045."""
-
-_NUDGE = 1e-4
-"""Values nearer to the level than this are moved off it."""
 
 
 def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Contour, ...]:
@@ -50,83 +45,115 @@ def trace(patch: RoiPatch, *, tolerance_mm: float = TOLERANCE_MM) -> tuple[Conto
         Simple closed loops that do not cross, planes in ascending order; empty where nothing reaches 0.5.
     """
     patch = _cropped(patch)
-    if not patch.inside.size:
-        return ()
-    by_plane: dict[int, list[PointsXy]] = {}
-    for plane, loop in _loops(patch):
-        by_plane.setdefault(plane, []).append(loop)
-    order = sorted(by_plane)
-    planes = [by_plane[plane] for plane in order]
-    if tolerance_mm > 0 and planes:
-        planes = _thinned(planes, _shifts_mm(planes, order, patch), tolerance_mm)
-    heights = [patch.geometry.origin_mm[2] + plane * patch.geometry.spacing_mm[2] for plane in order]
-    return tuple(Contour(z_mm, loop) for z_mm, loops in zip(heights, planes, strict=True) for loop in loops)
+    lines = _loops(patch)
+    if tolerance_mm > 0 and len(lines.ends):
+        lines = _thinned(lines, _shifts_mm(lines, patch), tolerance_mm)
+    first_mm, step_mm = patch.geometry.origin_mm[2], patch.geometry.spacing_mm[2]
+    heights = [first_mm + (patch.lower[0] + plane) * step_mm for plane in lines.planes.tolist()]
+    return tuple(Contour(z_mm, loop) for z_mm, loop in zip(heights, lines.loops(), strict=True))
 
 
 def _cropped(patch: RoiPatch) -> RoiPatch:
     """The part that can matter: what reaches the level, and the pixels around it."""
-    reached = patch.inside > LEVEL
-    box = []
-    for other in ((1, 2), (0, 2), (0, 1)):
-        along = np.flatnonzero(reached.any(axis=other))
-        around = 0 if other == (1, 2) else 2
-        box.append(slice(max(0, along[0] - around), along[-1] + 1 + around) if len(along) else slice(0, 0))
-    z, y, x = (int(first + part.start) for first, part in zip(patch.lower, box, strict=True))
-    return RoiPatch(patch.roi_number, (z, y, x), patch.inside[tuple(box)], patch.geometry)
+    lower, upper = _reached(patch.inside, LEVEL)
+    around = np.array([0, 2, 2])
+    lower, upper = np.maximum(lower - around, 0), upper + around
+    z, y, x = (lower + patch.lower).tolist()
+    part = tuple(slice(a, b) for a, b in zip(lower.tolist(), upper.tolist(), strict=True))
+    return RoiPatch(patch.roi_number, (z, y, x), patch.inside[part], patch.geometry)
 
 
-def _shifts_mm(planes: list[list[PointsXy]], order: list[int], patch: RoiPatch) -> list[float]:
-    """Per plane, how far to move all lines outwards of the material."""
+def _loops(patch: RoiPatch) -> Lines:
+    """Closed loops in millimetres without the faint ones; planes are those of the patch."""
+    lines = march(patch.inside, LEVEL)
+    spacing = np.array(patch.geometry.spacing_mm[:2])
+    offset = np.array(patch.geometry.origin_mm[:2]) + (np.array(patch.lower[:0:-1]) - 1) * spacing
+    points = lines.points * spacing + offset
+    smallest = SMALLEST_LOOP_PIXELS * spacing[0] * spacing[1]
+    enough = np.abs(_areas(points, lines.ends)) >= smallest
+    return _chosen(Lines(points, lines.ends, lines.planes), enough)
+
+
+def _shifts_mm(lines: Lines, patch: RoiPatch) -> NDArray[np.float64]:
+    """Per loop, how far to move all lines of its plane outwards of the material."""
     sx, sy, _ = patch.geometry.spacing_mm
     sums = patch.inside.sum(axis=(1, 2), dtype=np.float64) * sx * sy
-    missing = [sums[k - patch.lower[0]] - sum(map(_area, loops)) for k, loops in zip(order, planes, strict=True)]
-    lengths = [sum(map(_length, loops)) for loops in planes]
-    largest = LARGEST_SHIFT_PIXELS * min(sx, sy) if sums.max() < THIN_PIXELS * sx * sy else 0.0
-    return np.clip(np.divide(missing, lengths), -largest, largest).tolist()
+    if sums.max() >= THIN_PIXELS * sx * sy:
+        return np.zeros(len(lines.ends))
+    largest = LARGEST_SHIFT_PIXELS * min(sx, sy)
+    areas = np.bincount(lines.planes, _areas(lines.points, lines.ends))[lines.planes]
+    lengths = np.bincount(lines.planes, [_length(loop) for loop in lines.loops()])[lines.planes]
+    return np.clip((sums[lines.planes] - areas) / lengths, -largest, largest)
 
 
-def _loops(patch: RoiPatch) -> Iterator[tuple[int, PointsXy]]:
-    """Index of the plane in the whole grid, and a closed loop (n, 2) in millimetres, first corner not repeated."""
-    planes, rows, columns = patch.inside.shape
-    padded = np.zeros((planes, rows + 2, columns + 2), np.float32)
-    padded[:, 1:-1, 1:-1] = patch.inside
-    # A line through a voxel centre could touch another one there.
-    padded[np.abs(padded - LEVEL) < _NUDGE] = LEVEL - _NUDGE
-    # One tall picture of all planes, apart by their empty borders: the set-up of contourpy costs more than its tracing.
-    tall = padded.reshape(-1, columns + 2)
-    spacing = patch.geometry.spacing_mm[:2]
-    offset = np.array(patch.geometry.origin_mm[:2]) + (np.array(patch.lower[:0:-1]) - 1) * spacing
-    smallest = SMALLEST_LOOP_PIXELS * spacing[0] * spacing[1]
-    for line in contourpy.contour_generator(z=tall, name="serial", line_type="Separate").lines(LEVEL):
-        loop = np.array(line[:-1], np.float64)
-        plane = int(loop[0, 1] // (rows + 2))
-        loop[:, 1] -= plane * (rows + 2)
-        loop *= spacing
-        loop += offset
-        if len(loop) > 2 and abs(_area(loop)) >= smallest:
-            yield patch.lower[0] + plane, loop
-
-
-def _thinned(planes: list[list[PointsXy]], shifts_mm: list[float], tolerance_mm: float) -> list[list[PointsXy]]:
-    """Loops per plane with fewer corners, moved outwards; where they would cross or touch then, as they were."""
-    thinned = [
-        [_thin(loop, tolerance_mm, shift) for loop in loops] for loops, shift in zip(planes, shifts_mm, strict=True)
-    ]
-    corners = [new if len(new) > 2 else old for new, old in zip(chain(*thinned), chain(*planes), strict=True)]
-    rings = shapely.linearrings(
-        np.concatenate(corners), indices=np.repeat(np.arange(len(corners)), [len(loop) for loop in corners])
-    )
-    plane_of = np.repeat(np.arange(len(planes)), [len(loops) for loops in planes])
-    spoiled = set(plane_of[~shapely.is_simple(rings)].tolist())
-    for plane in np.flatnonzero(np.bincount(plane_of) > 1).tolist():
-        own = rings[plane_of == plane]
+def _thinned(lines: Lines, shifts_mm: NDArray[np.float64], tolerance_mm: float) -> Lines:
+    """Loops with fewer corners, moved outwards; where those of a plane would cross or touch then, as they were."""
+    points, ends = _thin_all(lines.points, lines.ends, shifts_mm, tolerance_mm)
+    rings = shapely.linearrings(points, indices=np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)))
+    spoiled = set(lines.planes[~shapely.is_simple(rings)].tolist())
+    for plane in np.flatnonzero(np.bincount(lines.planes) > 1).tolist():
+        own = rings[lines.planes == plane]
         first, second = shapely.STRtree(own).query(own, predicate="intersects")
         if np.any(first != second):
             spoiled.add(plane)
-    result: list[list[PointsXy]] = [[] for _ in planes]
-    for plane, loop in zip(plane_of.tolist(), corners, strict=True):
-        result[plane].append(loop)
-    return [old if plane in spoiled else new for plane, (old, new) in enumerate(zip(planes, result, strict=True))]
+    thinned = Lines(points, ends, lines.planes)
+    if not spoiled:
+        return thinned
+    pairs = zip(lines.planes.tolist(), lines.loops(), thinned.loops(), strict=True)
+    chosen = [old if plane in spoiled else new for plane, old, new in pairs]
+    return Lines(np.concatenate(chosen), np.cumsum([len(loop) for loop in chosen]), lines.planes)
+
+
+def _chosen(lines: Lines, wanted: NDArray[np.bool_]) -> Lines:
+    """Some of the lines."""
+    if wanted.all():
+        return lines
+    sizes = np.diff(lines.ends, prepend=0)
+    return Lines(lines.points[np.repeat(wanted, sizes)], np.cumsum(sizes[wanted]), lines.planes[wanted])
+
+
+@njit(cache=True, nogil=True)
+def _reached(values: FloatVoxels, level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and past-the-last index of what is above the level; zeros if nothing is."""
+    lower, upper = np.array(values.shape), np.zeros(3, np.int64)
+    for k in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            row = values[k, j]
+            first, last = len(row), -1
+            for i in range(len(row)):
+                if row[i] > level:
+                    first, last = min(first, i), i
+            if last >= 0:
+                lower[0], upper[0] = min(lower[0], k), k + 1
+                lower[1], upper[1] = min(lower[1], j), max(upper[1], j + 1)
+                lower[2], upper[2] = min(lower[2], first), max(upper[2], last + 1)
+    return np.minimum(lower, upper), upper
+
+
+@njit(cache=True, nogil=True)
+def _areas(points: PointsXy, ends: NDArray[np.int64]) -> NDArray[np.float64]:
+    areas, start = np.empty(len(ends)), 0
+    for n in range(len(ends)):
+        areas[n] = _area(points[start : ends[n]])
+        start = ends[n]
+    return areas
+
+
+@njit(cache=True, nogil=True)
+def _thin_all(
+    points: PointsXy, ends: NDArray[np.int64], shifts: NDArray[np.float64], tolerance: float
+) -> tuple[PointsXy, NDArray[np.int64]]:
+    """`_thin` for every loop; one of which it would leave no area stays as it is."""
+    thinned, new_ends, start, at = np.empty_like(points), np.empty_like(ends), 0, 0
+    for n in range(len(ends)):
+        loop = points[start : ends[n]]
+        thin = _thin(loop, tolerance, shifts[n])
+        if len(thin) < 3:
+            thin = loop
+        thinned[at : at + len(thin)] = thin
+        at += len(thin)
+        new_ends[n], start = at, ends[n]
+    return thinned[:at], new_ends
 
 
 @njit(cache=True, nogil=True)
@@ -176,7 +203,8 @@ def _thin(loop: PointsXy, tolerance: float, shift: float) -> PointsXy:
             keep[worst] = True
             stack.append((first, worst))
             stack.append((worst, last))
-    return _with_area(loop[keep[:n]], _area(loop) + shift * _length(loop), tolerance + abs(shift))
+    wanted = _area(loop) + (shift * _length(loop) if shift != 0.0 else 0.0)
+    return _with_area(loop[keep[:n]], wanted, tolerance + abs(shift))
 
 
 @njit(cache=True, nogil=True)
