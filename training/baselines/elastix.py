@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
 from imaging.geometry import VolumeGeometry
-from training.baselines.region import ScanPair, carried, deformation_of, pair_of
+from training.baselines.region import BOX_MM, ScanPair, carried, deformation_of, pair_of
 from training.evaluation.system import Contoured, HeldOutCase
 
 Metric = Literal["mutual-information", "mean-squares"]
@@ -109,7 +109,7 @@ class ElastixSystem:
     @property
     def identity(self) -> str:
         """See `Identified.identity`."""
-        return f"itk-elastix {version('itk-elastix')} {self!r}"
+        return f"itk-elastix {version('itk-elastix')} {self!r} {BOX_MM}"
 
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""

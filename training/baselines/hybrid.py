@@ -23,7 +23,7 @@ from imaging.propagation import propagate
 from imaging.transforms import Deformation, DisplacementField
 from training.baselines.elastix import Channel, ElastixSettings, bspline
 from training.baselines.gas import GasSettings, body_on, mask_on, without_gas
-from training.baselines.region import ORGANS, ScanPair, carried, deformation_of, pair_of
+from training.baselines.region import BOX_MM, ORGANS, ScanPair, carried, deformation_of, pair_of
 from training.evaluation.network_system import packed_organs
 from training.evaluation.system import Contoured, HeldOutCase
 
@@ -76,7 +76,8 @@ class HybridSystem:
     @property
     def identity(self) -> str:
         """See `Identified.identity`."""
-        return f"itk-elastix {version('itk-elastix')} {self.settings!r} {self.threads} {self.bladder_identity}"
+        facts = (self.settings, BOX_MM, self.threads, self.bladder_identity)
+        return f"itk-elastix {version('itk-elastix')} {facts!r}"
 
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""

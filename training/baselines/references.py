@@ -21,11 +21,10 @@ from imaging.deformation import choose_deformation
 from imaging.displacement import vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
-from training.baselines.region import BEYOND_MM, MARGIN_MM, ORGANS, TAPER_MM, ScanPair, carried, deformation_of, pair_of
+from training.baselines.region import BOX_MM, ORGANS, ScanPair, carried, deformation_of, pair_of
 from training.evaluation.network_system import labelled_points, packed_organs
 from training.evaluation.system import Contoured, HeldOutCase, System
 
-BOX_MM = (MARGIN_MM, BEYOND_MM, TAPER_MM)
 REFINED_BY = (deformation, refinement, matching, similarity, smoothing)
 
 

@@ -24,6 +24,8 @@ MARGIN_MM = 30.0
 BEYOND_MM = 20.0
 """How much farther the planning CT reaches than the daily one, so that a displaced point still finds a value."""
 TAPER_MM = 10.0
+BOX_MM = (MARGIN_MM, BEYOND_MM, TAPER_MM)
+"""What every answer depends on beside a system's own settings."""
 ORGANS = 4
 """Labels 1 to 4: bladder, rectum, seminal vesicles, prostate."""
 
