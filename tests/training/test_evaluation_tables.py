@@ -32,6 +32,7 @@ def test_a_table_as_markdown():
         "",
         "Mean ± standard deviation (median) over cases.  ",
         "[n empty]: n cases without an answer, left out of the numbers; bold: best mean, fewest empty.  ",
+        "Measured on the daily CT's own voxels; the paper measured on a grid of 1 mm.  ",
         "† differs from cross-stitch (Rectum: segmentation): two-sided Wilcoxon signed-rank test, p < 0.05, over the "
         "cases that both have.  ",
     ]
@@ -140,3 +141,16 @@ def test_the_oracle_is_a_table_of_its_own_that_says_what_it_is():
     assert lines[4] == "| s | segmentation | 2.00 (2.00) | 1.00 (1.00) |"
     assert "Not a result." in lines[-2] + lines[-1]
     assert oracle_table(compared()) is None
+
+
+def test_a_table_says_when_nothing_is_tested_and_on_how_many_threads_times_were_taken():
+    row = replace(case_score("s", "a-1", organ_score("Rectum", "segmentation", 2.0)), threads=1)
+    assert "Nothing was tested: no system" in markdown(organ_table([row], "msd_mm"))
+    assert "Seconds on 1 CPU thread from the case" in markdown(quality_table([row]))
+    assert "Seconds on 1 or 4 CPU threads" in markdown(quality_table([row, replace(row, threads=4)]))
+
+
+def test_a_failed_case_has_no_time():
+    organ = organ_score("Rectum", "segmentation", 2.0)
+    rows = [case_score("s", f"{n}-1", organ, seconds=seconds) for n, seconds in enumerate((3.0, math.nan))]
+    assert markdown(quality_table(rows)).splitlines()[4].endswith("| 3.0 (3.0) [1 empty] |")
