@@ -96,10 +96,14 @@ def test_a_report_is_complete_on_disk(evaluated, tmp_path):
         reference=Reference("cross-stitch", {}),
         printed="HMC",
         chosen={"cross-stitch": {"Rectum": "segmentation"}},
+        remarks=["far is unfinished: step 3 of 4."],
     )
     text = report.read_text()
     assert text.startswith("# Validation: 2 cases\n")
     assert "| cross-stitch | segmentation 0.00 mm | - |" in text
+    assert "### Failures" not in text
+    assert text.count("far is unfinished: step 3 of 4.") == 4
+    assert "step 3 of 4" in (tmp_path / "tables" / "dice.tex").read_text()
     for name in ("msd", "hd95", "dice", "quality"):
         assert (tmp_path / "tables" / f"{name}.csv").is_file()
         assert (tmp_path / "tables" / f"{name}.tex").is_file()
@@ -146,6 +150,8 @@ def test_the_evaluation_of_a_model_speaks_the_words_of_the_service(tmp_path):
     section = json.loads((tmp_path / "evaluation.json").read_text())["test"]
     assert [row["method"] for row in section["summaries"]] == ["affine", "segmented", "network", "propagated"]
     assert [row["msd_mm"] for row in section["scores"]] == [5.0, 1.0, None, 3.0]
+    assert [row["case"] for row in section["scores"]] == ["case-001"] * 4
+    assert "a-1" not in (tmp_path / "evaluation.json").read_text()
     assert [row["missing"] for row in section["summaries"]] == [0, 0, 1, 0]
     assert section["summaries"][2]["msd_mean_mm"] is None
     assert section["fraction_folded"] == 0.25
@@ -161,3 +167,10 @@ def test_outlines_of_a_missing_organ_are_not_drawn(evaluated, tmp_path):
     found = read_outlines(outlines_file(tmp_path, "far", NAMES[1]))
     assert list(found["registration"]) == [1]
     assert np.count_nonzero(found["registration"][1]) == 64
+
+
+def test_a_report_lists_what_failed_without_a_message(tmp_path):
+    failed = replace(case_score("far", "a-1", organ_score("Rectum", "registration", INFINITE)), error="RuntimeError")
+    text = write_report([failed], tmp_path, title="Test").read_text()
+    assert "### Failures" in text
+    assert "| far | a-1 | RuntimeError |" in text

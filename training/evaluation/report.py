@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from imaging.manifest import ModelManifest
@@ -32,7 +32,11 @@ DELIVERED: tuple[PathName, ...] = ("segmentation", "service")
 
 
 def tables_of(
-    scores: Sequence[CaseScore], *, reference: Reference | None = None, printed: Cohort | None = None
+    scores: Sequence[CaseScore],
+    *,
+    reference: Reference | None = None,
+    printed: Cohort | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Table]:
     """File name -> table: msd, hd95 and dice in the paper's layout, the quality of the fields, and the oracle.
 
@@ -40,6 +44,7 @@ def tables_of(
         scores: Of one split, all systems.
         reference: Whom the others are tested against.
         printed: Which of the paper's cohorts stands below ours.
+        remarks: What else a reader of each table must know.
     """
     found = {
         metric.removesuffix("_mm"): organ_table(scores, metric, reference=reference, printed=printed)
@@ -47,7 +52,9 @@ def tables_of(
     }
     found["quality"] = quality_table(scores)
     oracle = oracle_table(scores)
-    return found if oracle is None else {**found, "oracle": oracle}
+    if oracle is not None:
+        found["oracle"] = oracle
+    return {name: replace(table, notes=(*table.notes, *remarks)) for name, table in found.items()}
 
 
 def write_report(
@@ -58,8 +65,9 @@ def write_report(
     reference: Reference | None = None,
     printed: Cohort | None = None,
     chosen: Mapping[str, Mapping[str, PathName]] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Path:
-    """Write tables (Markdown in one file, CSV and LaTeX one each) and box plots.
+    """Write tables (Markdown in one file, CSV and LaTeX one each), box plots, and where a system failed.
 
     Args:
         scores: Of one split, all systems.
@@ -68,17 +76,21 @@ def write_report(
         reference: Whom the others are tested against.
         printed: Which of the paper's cohorts stands below ours.
         chosen: System -> organ -> path, chosen on validation; None leaves the list out.
+        remarks: What else a reader of each table must know.
 
     Returns:
         report.md.
     """
     folder = out / "tables"
     folder.mkdir(parents=True, exist_ok=True)
-    tables = tables_of(scores, reference=reference, printed=printed)
+    tables = tables_of(scores, reference=reference, printed=printed, remarks=remarks)
     for name, table in tables.items():
         (folder / f"{name}.csv").write_text(comma_separated(table))
         (folder / f"{name}.tex").write_text(latex(table))
     parts = [f"# {title}", "", *(markdown(table) for table in tables.values())]
+    failures = [score for score in scores if score.error]
+    if failures:
+        parts.append(_failure_list(failures))
     if chosen:
         parts.append(_chosen_list(chosen, scores))
     for metric, (heading, _) in PRINTED_METRICS.items():
@@ -120,7 +132,8 @@ def write_evaluation(file: Path, sections: Mapping[str, Sequence[CaseScore]], *,
     """evaluation.json of an exported model: per split every score, the summaries, and the folded part of its field.
 
     The model's paths are called segmented, network and propagated; other systems that were scored with it, for
-    example the affine alone, stand under their names.
+    example the affine alone, stand under their names. Cases have numbers by the order of their names: the file goes
+    where the model goes, and pseudonyms stay with the scores.
     """
     content = {split: _section(scores, system) for split, scores in sections.items()}
     file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -140,8 +153,9 @@ def card_table(scores: Sequence[CaseScore], *, system: str) -> str:
 
 def _section(scores: Sequence[CaseScore], system: str) -> dict[str, object]:
     folded = [s.field.folded for s in scores if s.system == system and s.field is not None]
+    number = {case: f"case-{n:03}" for n, case in enumerate(sorted({score.case for score in scores}), start=1)}
     rows = [
-        {"case": score.case, "organ": row.organ, "method": _method(score.system, row.path, scores, system)}
+        {"case": number[score.case], "organ": row.organ, "method": _method(score.system, row.path, scores, system)}
         | {name: _json(value) for name, value in asdict(row).items() if name not in ("organ", "path")}
         for score in scores
         for row in score.organs
@@ -186,6 +200,13 @@ def _method(system: str, path: PathName, scores: Sequence[CaseScore], model: str
     if system == model:
         return METHODS[path]
     return system if len(paths_in(scores, system)) == 1 else f"{system} {path}"
+
+
+def _failure_list(failures: Sequence[CaseScore]) -> str:
+    lines = ["### Failures", "", "| system | case | error |", "|---|---|---|"]
+    lines += [f"| {score.system} | {score.case} | {score.error} |" for score in failures]
+    advice = "All organs of these cases count as empty. To try again, delete scores/SYSTEM/CASE.json.  "
+    return "\n".join([*lines, "", advice, ""])
 
 
 def _chosen_list(chosen: Mapping[str, Mapping[str, PathName]], scores: Sequence[CaseScore]) -> str:
