@@ -131,11 +131,36 @@ def test_a_run_becomes_a_system_with_the_paths_of_its_network(tmp_path, name, pa
     assert tuple(contoured.paths) == paths
     again = named_systems([f"named={tmp_path}"], device="cpu")[0]
     assert (again.name, again.identity) == ("named", first.identity)
+    assert (first.unfinished, first.learned_from) == ("step 0 of 4", ())
+
+
+def run_of(name, folder):
+    recipe = tiny_recipe(name)
+    save_network(
+        RunState(SimpleNamespace(recipe=recipe), average={}), build_network(recipe.network, recipe.classes), folder
+    )
+    return folder
+
+
+def test_hybrid_takes_the_bladder_from_the_segmentation_of_a_run(tmp_path):
+    pytest.importorskip("itk", reason="elastix needs the extra 'baselines'")
+    (hybrid,) = named_systems([f"hybrid={run_of('segmentation-a', tmp_path)}"], device="cpu")
+    inner = run_system("", tmp_path, device="cpu")
+    assert hybrid.name == "Hybrid"
+    assert inner.identity in hybrid.identity
+    case = held_out()
+    expected = filled(inner.contour(case).paths["segmentation"], 1, GRID.shape)
+    assert np.array_equal(hybrid.bladder(case), expected)
+
+
+def test_hybrid_refuses_a_network_that_segments_nothing(tmp_path):
+    with pytest.raises(ModelError, match="cannot give the bladder"):
+        named_systems([f"hybrid={run_of('registration-b', tmp_path)}"], device="cpu")
 
 
 def test_systems_are_found_by_their_names(tmp_path):
     names = [one.name for one in named_systems(["affine", "references"])]
     assert names[0] == "affine"
     assert {"no alignment", "rigid", "affine"} < set(names)
-    with pytest.raises(ModelError, match="neither"):
+    with pytest.raises(ModelError, match="names no system"):
         network_system("", tmp_path)

@@ -20,6 +20,7 @@ from imaging.preprocessing import ORGAN_MARGIN_MM, model_inputs, network_region
 from imaging.propagation import propagate
 from imaging.transforms import Deformation
 from training.evaluation.system import Contoured, HeldOutCase, LabelledVolume, PathName
+from training.evaluation.unseen import Cohort
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class NetworkSystem:
         paths: The paths that it has.
         exported: Whether it is an exported model, which has a list of region sizes to choose from and delivers a third
             path; a run's network looks at a region fitted to every case.
+        learned_from: See `Learned.learned_from`.
+        unfinished: How far its training came where it did not come to its end; empty otherwise.
     """
 
     name: str
@@ -40,6 +43,8 @@ class NetworkSystem:
     model: RecontouringModel
     paths: tuple[PathName, ...]
     exported: bool
+    learned_from: tuple[Cohort, ...] | None = ()
+    unfinished: str = ""
 
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""
@@ -87,10 +92,19 @@ class NetworkSystem:
         return self.model.run(inputs)
 
 
-def exported_system(name: str, model: RecontouringModel) -> NetworkSystem:
-    """An exported model, on the regions of its manifest, with what the service makes of its field."""
+def exported_system(
+    name: str, model: RecontouringModel, *, learned_from: tuple[Cohort, ...] | None = None
+) -> NetworkSystem:
+    """An exported model, on the regions of its manifest, with what the service makes of its field.
+
+    Args:
+        name: What it is called in tables.
+        model: As the service loads it.
+        learned_from: Where its run is at hand.
+    """
     identity = f"{model.manifest.sha256} {model.provider}"
-    return NetworkSystem(name, identity, model, ("segmentation", "registration", "service"), exported=True)
+    paths: tuple[PathName, ...] = ("segmentation", "registration", "service")
+    return NetworkSystem(name, identity, model, paths, exported=True, learned_from=learned_from)
 
 
 def covering_size(points_mm: Points, manifest: ModelManifest) -> tuple[int, int, int]:

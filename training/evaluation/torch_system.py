@@ -10,9 +10,10 @@ from torch import nn
 from imaging.arrays import FloatVoxels
 from imaging.manifest import ModelManifest, Organ
 from imaging.model import Device, RecontouringModel
-from training.checkpoint import NETWORK, read_network
+from training.checkpoint import NETWORK, TrainedNetwork, read_network
 from training.evaluation.network_system import NetworkSystem
 from training.evaluation.system import COMPONENTS, PathName
+from training.evaluation.unseen import Cohort
 from training.recipe import MARGIN, SIZE_MULTIPLE, NetworkSpec, Recipe
 
 
@@ -33,7 +34,26 @@ def run_system(name: str, run: Path, *, device: Device = "auto") -> NetworkSyste
     backend = TorchBackend(trained.network, classes=recipe.classes, spacing_mm=recipe.spacing_mm, device=where)
     identity = hashlib.sha256((run / NETWORK).read_bytes()).hexdigest()
     model = RecontouringModel(working_manifest(recipe), run, backend)
-    return NetworkSystem(name, identity, model, paths_of(recipe.network), exported=False)
+    return NetworkSystem(
+        name,
+        identity,
+        model,
+        paths_of(recipe.network),
+        exported=False,
+        learned_from=cohorts_of(trained),
+        unfinished=unfinished(trained),
+    )
+
+
+def cohorts_of(trained: TrainedNetwork) -> tuple[Cohort, ...]:
+    """What a network learned from, stage by stage."""
+    return tuple(Cohort(stage.patients, stage.cohort_hash) for stage in trained.stages)
+
+
+def unfinished(trained: TrainedNetwork) -> str:
+    """'step 300 of 2,000' of a run that was stopped before its recipe's end; empty for one that came to it."""
+    steps = trained.recipe.optimisation.steps
+    return f"step {trained.step:,} of {steps:,}" if trained.step < steps else ""
 
 
 def paths_of(spec: NetworkSpec) -> tuple[PathName, ...]:
