@@ -139,6 +139,15 @@ def _add_at_points(vectors, index, total):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, parallel=True)
 def _add_on_grid(vectors, first, step, total):  # type: ignore[no-untyped-def]
     depth, height, width = vectors.shape[1:]
+    x = first[0] + step[0] * np.arange(total.shape[3])
+    inside = np.flatnonzero((x >= 0) & (x <= width - 1))
+    if inside.size == 0:
+        return
+    begin, end = inside[0], inside[-1] + 1
+    # Without a sign, or each look would first ask whether the index counts from the end.
+    left = x[begin:end].astype(np.uint32)
+    share = (x[begin:end] - left).astype(np.float32)
+    source_begin, source_end = left[0], min(left[-1] + 2, width)
     for k in numba.prange(total.shape[1]):
         z = first[2] + step[2] * k
         if not 0 <= z <= depth - 1:
@@ -146,7 +155,8 @@ def _add_on_grid(vectors, first, step, total):  # type: ignore[no-untyped-def]
         ka = int(z)
         kb = min(ka + 1, depth - 1)
         w = np.float32(z - ka)
-        row = np.empty(width, dtype=np.float32)
+        # One beyond the last voxel repeats it.
+        row = np.empty(width + 1, dtype=np.float32)
         for j in range(total.shape[2]):
             y = first[1] + step[1] * j
             if not 0 <= y <= height - 1:
@@ -158,14 +168,13 @@ def _add_on_grid(vectors, first, step, total):  # type: ignore[no-untyped-def]
             for c in range(3):
                 na, nb = vectors[c, ka, ja], vectors[c, ka, jb]
                 fa, fb = vectors[c, kb, ja], vectors[c, kb, jb]
-                for i in range(width):
+                for i in range(source_begin, source_end):
                     row[i] = (na[i] * (one - v) + nb[i] * v) * (one - w) + (fa[i] * (one - v) + fb[i] * v) * w
-                for i in range(total.shape[3]):
-                    x = first[0] + step[0] * i
-                    if 0 <= x <= width - 1:
-                        ia = int(x)
-                        u = np.float32(x - ia)
-                        total[c, k, j, i] += row[ia] * (one - u) + row[min(ia + 1, width - 1)] * u
+                row[width] = row[width - 1]
+                target = total[c, k, j, begin:end]
+                for i in range(target.size):
+                    u = share[i]
+                    target[i] += row[left[i]] * (one - u) + row[left[i] + np.uint32(1)] * u
 
 
 @numba.njit(cache=True, parallel=True)
