@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 
 from imaging.arrays import PointsXy
 
@@ -50,6 +51,16 @@ def containment(loops: Sequence[PointsXy]) -> np.ndarray[tuple[int, int], np.dty
     return table
 
 
+@njit(cache=True, nogil=True)
+def signed_area(loop: PointsXy) -> float:
+    """Shoelace area, about the first corner; positive where x turns towards y."""
+    total = 0.0
+    x0, y0 = loop[0]
+    for i in range(1, len(loop) - 1):
+        total += (loop[i, 0] - x0) * (loop[i + 1, 1] - y0) - (loop[i + 1, 0] - x0) * (loop[i, 1] - y0)
+    return 0.5 * total
+
+
 def _rightmost(loop: PointsXy) -> PointsXy:
     corner: PointsXy = loop[np.argmax(loop[:, 0])]
     return corner
@@ -57,9 +68,7 @@ def _rightmost(loop: PointsXy) -> PointsXy:
 
 def _turned(loop: PointsXy, *, positive: bool) -> PointsXy:
     """The loop, run through in the direction that gives its signed area the wanted sign."""
-    x, y = (loop - loop[0]).T
-    area = float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))
-    return loop if (area > 0) == positive else loop[::-1]
+    return loop if (signed_area(loop) > 0) == positive else loop[::-1]
 
 
 def _crossings(loop: PointsXy, point: PointsXy) -> tuple[np.ndarray, np.ndarray]:

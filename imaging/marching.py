@@ -100,17 +100,17 @@ def _fill(plane: NDArray[np.float32], level: np.float32, z: NDArray[np.float32],
             target[i] = value
             marks[i + 1] = value > level
         for i in range(1, len(marks)):
-            crossings += np.int64(marks[i] != marks[i - 1]) + np.int64(marks[i] != before[i])
+            crossings += int(marks[i] != marks[i - 1]) + int(marks[i] != before[i])
     last = high[plane.shape[0]]
     for i in range(len(last)):
-        crossings += np.int64(last[i])
+        crossings += int(last[i])
     return crossings
 
 
 @njit(cache=True, nogil=True)
 def _middle(z: NDArray[np.float32], level: np.float32, j: int, i: int) -> bool:
     total = np.float64(z[j, i]) + np.float64(z[j, i + 1]) + np.float64(z[j + 1, i]) + np.float64(z[j + 1, i + 1])
-    return 0.25 * total > level
+    return bool(0.25 * total > level)
 
 
 @njit(cache=True, nogil=True)

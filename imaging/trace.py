@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from imaging.arrays import FloatVoxels, PointsXy
+from imaging.holes import signed_area
 from imaging.marching import Lines, march
 from imaging.masks import RoiPatch
 from imaging.structures import Contour
@@ -134,7 +135,7 @@ def _reached(values: FloatVoxels, level: float) -> tuple[NDArray[np.int64], NDAr
 def _areas(points: PointsXy, ends: NDArray[np.int64]) -> NDArray[np.float64]:
     areas, start = np.empty(len(ends)), 0
     for n in range(len(ends)):
-        areas[n] = _area(points[start : ends[n]])
+        areas[n] = signed_area(points[start : ends[n]])
         start = ends[n]
     return areas
 
@@ -154,16 +155,6 @@ def _thin_all(
         at += len(thin)
         new_ends[n], start = at, ends[n]
     return thinned[:at], new_ends
-
-
-@njit(cache=True, nogil=True)
-def _area(loop: PointsXy) -> float:
-    """Shoelace area, about the first corner."""
-    total = 0.0
-    x0, y0 = loop[0]
-    for i in range(1, len(loop) - 1):
-        total += (loop[i, 0] - x0) * (loop[i + 1, 1] - y0) - (loop[i + 1, 0] - x0) * (loop[i, 1] - y0)
-    return 0.5 * total
 
 
 @njit(cache=True, nogil=True)
@@ -203,17 +194,17 @@ def _thin(loop: PointsXy, tolerance: float, shift: float) -> PointsXy:
             keep[worst] = True
             stack.append((first, worst))
             stack.append((worst, last))
-    wanted = _area(loop) + (shift * _length(loop) if shift != 0.0 else 0.0)
-    return _with_area(loop[keep[:n]], wanted, tolerance + abs(shift))
+    wanted = signed_area(loop) + (shift * _length(loop) if shift != 0.0 else 0.0)
+    return _withsigned_area(loop[keep[:n]], wanted, tolerance + abs(shift))
 
 
 @njit(cache=True, nogil=True)
-def _with_area(loop: PointsXy, area: float, largest: float) -> PointsXy:
+def _withsigned_area(loop: PointsXy, area: float, largest: float) -> PointsXy:
     """Move every edge outwards by one distance, at most `largest`, so that the loop's signed area becomes `area`."""
     n, length = len(loop), _length(loop)
     if length == 0.0:
         return loop
-    shift = min(largest, max(-largest, (area - _area(loop)) / length))
+    shift = min(largest, max(-largest, (area - signed_area(loop)) / length))
     moved = np.empty_like(loop)
     for i in range(n):
         following = (i + 1) % n

@@ -14,7 +14,7 @@ from imaging.dicom.patient import check_same_patient
 from imaging.dicom.provenance import Provenance
 from imaging.dicom.roles import check_roles, sort_roles
 from imaging.dicom.structure_set_reader import read_structure_set
-from imaging.dicom.structure_set_writer import write_structure_set
+from imaging.dicom.structure_set_writer import write_structure_sets
 from imaging.errors import (
     MissingObject,
     ModelNotFound,
@@ -165,12 +165,9 @@ class ClinicalCore:
             del structures["SEGMENTED"]
         with stopwatch.stage("write"):
             provenance = self._provenance(plan, daily, options, used_model=bool(outcome.model_identity))
-            objects = {
-                kind: write_structure_set(
-                    drawn, kind=kind, daily=daily, plan=plan.structures, provenance=provenance, holes=options.holes
-                )
-                for kind, drawn in structures.items()
-            }
+            objects = write_structure_sets(
+                structures, daily=daily, plan=plan.structures, provenance=provenance, holes=options.holes
+            )
         notices = (*plan.ct.notices, *plan.structures.notices, *daily.notices, *notices)
         report = build_report(
             outcome,

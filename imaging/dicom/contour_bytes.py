@@ -1,7 +1,7 @@
 """ROI Contour Sequence as bytes in Implicit VR Little Endian.
 
 A pelvis has some 240 000 contour points; pydicom turns each coordinate into an object and needs seconds for them.
-Only this one sequence is written by hand, everything else of an RTSTRUCT goes through pydicom.
+Only this sequence and the list of slices are written by hand, everything else of an RTSTRUCT goes through pydicom.
 """
 
 import struct

@@ -5,7 +5,7 @@ UID is a hash of what the object was made from.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Literal, TypeAlias
@@ -54,6 +54,46 @@ class _DrawnRoi:
     geometric_type: str
 
 
+@dataclass(frozen=True, eq=False)
+class _EncodedRoi:
+    """An ROI as its item of ROI Contour Sequence."""
+
+    item: bytes
+    volume_cc: float
+    empty: bool
+
+
+def write_structure_sets(
+    sets: Mapping[Kind, StructureSet],
+    *,
+    daily: CtSeries,
+    plan: PlannedStructures,
+    provenance: Provenance,
+    holes: Holes = "keyhole",
+) -> dict[Kind, bytes]:
+    """RTSTRUCT files, Implicit VR Little Endian, unapproved.
+
+    Args:
+        sets: ROIs on the daily CT per kind of answer; at least one in each. An ROI without contours is kept as an empty
+            ROI that says so. One that stands in several sets is encoded once.
+        daily: The CT that was contoured: patient, study, frame of reference and slices are taken from it.
+        plan: The structure set that it descends from.
+        provenance: Software, model and inputs.
+        holes: How a hole is written: joined to the outer loop by a corridor of no width, or as CLOSEDPLANAR_XOR.
+
+    Returns:
+        The bytes of each file; the same for the same arguments.
+
+    Raises:
+        ValueError: A set has no ROI, or a contour lies on none of the slices or has a coordinate that is not finite.
+    """
+    encoded = _encoded(dict.fromkeys(roi for structures in sets.values() for roi in structures.rois), daily, holes)
+    return {
+        kind: _file(RTStructureSet(structures, encoded, kind=kind, daily=daily, plan=plan, provenance=provenance))
+        for kind, structures in sets.items()
+    }
+
+
 def write_structure_set(
     structures: StructureSet,
     *,
@@ -63,23 +103,11 @@ def write_structure_set(
     provenance: Provenance,
     holes: Holes = "keyhole",
 ) -> bytes:
-    """RTSTRUCT file, Implicit VR Little Endian, unapproved.
+    """One file of `write_structure_sets`."""
+    return write_structure_sets({kind: structures}, daily=daily, plan=plan, provenance=provenance, holes=holes)[kind]
 
-    Args:
-        structures: ROIs on the daily CT; at least one. An ROI without contours is kept as an empty ROI that says so.
-        kind: Which of the three answers it is.
-        daily: The CT that was contoured: patient, study, frame of reference and slices are taken from it.
-        plan: The structure set that it descends from.
-        provenance: Software, model and inputs.
-        holes: How a hole is written: joined to the outer loop by a corridor of no width, or as CLOSEDPLANAR_XOR.
 
-    Returns:
-        The bytes of the file; the same for the same arguments.
-
-    Raises:
-        ValueError: There is no ROI, or a contour lies on none of the slices or has a coordinate that is not finite.
-    """
-    dataset = RTStructureSet(structures, kind=kind, daily=daily, plan=plan, provenance=provenance, holes=holes)
+def _file(dataset: Dataset) -> bytes:
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
@@ -88,25 +116,23 @@ def write_structure_set(
 class RTStructureSet(SOPClass):
     """RT Structure Set IOD.
 
-    ROI Contour Sequence is held as the bytes of its items (see `contour_bytes`), so it must be written in Implicit VR
-    Little Endian; read back from the file it is an ordinary sequence.
+    ROI Contour Sequence and Contour Image Sequence are held as the bytes of their items (see `contour_bytes`), so it
+    must be written in Implicit VR Little Endian; read back from the file they are ordinary sequences.
     """
 
     def __init__(
         self,
         structures: StructureSet,
+        encoded: Mapping[Roi, _EncodedRoi],
         *,
         kind: Kind,
         daily: CtSeries,
         plan: PlannedStructures,
         provenance: Provenance,
-        holes: Holes = "keyhole",
     ) -> None:
         if not structures.rois:
             raise ValueError("a structure set needs at least one ROI; leave this object out of the answer")
-        drawn = [_drawn(roi, daily, holes) for roi in structures.rois]
-        encoded, volumes_cc = _encoded(drawn, daily)
-        contours = b"".join(_roi_contour_item(one, loops, daily) for one, loops in zip(drawn, encoded, strict=True))
+        contours = b"".join(encoded[roi].item for roi in structures.rois)
         sources = (kind, daily.digest, plan.digest, *vars(provenance).values())
         super().__init__(
             study_instance_uid=str(daily.header.StudyInstanceUID),
@@ -130,10 +156,8 @@ class RTStructureSet(SOPClass):
         self._copy_patient_and_study(daily.header, structures)
         self._describe(kind, daily, plan, provenance)
         self._reference(daily)
-        empty = [not any(loops.points) for loops in encoded]
         self.StructureSetROISequence = [
-            _structure_set_roi(roi, daily, provenance, volume_cc=volume, empty=nothing)
-            for roi, volume, nothing in zip(structures.rois, volumes_cc, empty, strict=True)
+            _structure_set_roi(roi, encoded[roi], daily, provenance) for roi in structures.rois
         ]
         self.add(DataElement(0x30060039, "OB", contours))
         self.RTROIObservationsSequence = [_observation(i, roi) for i, roi in enumerate(structures.rois, start=1)]
@@ -172,9 +196,7 @@ class RTStructureSet(SOPClass):
         self.PositionReferenceIndicator = daily.header.get("PositionReferenceIndicator", "")
         series = Dataset()
         series.SeriesInstanceUID = daily.series_instance_uid
-        series.ContourImageSequence = [
-            _reference_to(str(daily.header.SOPClassUID), uid) for uid in daily.sop_instance_uids
-        ]
+        series.add(DataElement(0x30060016, "OB", b"".join(_image_items(daily))))
         study = _reference_to(DETACHED_STUDY_MANAGEMENT, str(daily.header.StudyInstanceUID))
         study.RTReferencedSeriesSequence = [series]
         frame = Dataset()
@@ -220,37 +242,41 @@ def _plane_of(contour: Contour, daily: CtSeries) -> int:
     return plane
 
 
-def _encoded(drawn: list[_DrawnRoi], daily: CtSeries) -> tuple[list[EncodedLoops], list[float]]:
-    """Contour Data per ROI, and its volume in cubic centimetres."""
+def _encoded(rois: Iterable[Roi], daily: CtSeries, holes: Holes) -> dict[Roi, _EncodedRoi]:
+    """Item of ROI Contour Sequence, and volume in cubic centimetres, per ROI."""
     geometry = daily.volume.geometry
-    z_mm = geometry.origin_mm[2] + np.arange(geometry.shape[0]) * geometry.spacing_mm[2]
-    every = encode_loops([loop for one in drawn for loop in one.loops], z_mm.tolist())
-    per_roi, volumes_cc, start = [], [], 0
+    drawn = [_drawn(roi, daily, holes) for roi in rois]
+    every = encode_loops([loop for one in drawn for loop in one.loops], geometry.axis_mm("z").tolist())
+    images = [element(0x30060016, reference) for reference in _image_items(daily)]
+    encoded, start = {}, 0
     for one in drawn:
         end = start + len(one.loops)
         own = EncodedLoops(every.data[start:end], every.points[start:end], every.areas_mm2[start:end])
-        per_roi.append(own)
-        volumes_cc.append(float(np.dot(one.signs, own.areas_mm2)) * geometry.spacing_mm[2] / 1000.0)
+        volume_cc = float(np.dot(one.signs, own.areas_mm2)) * geometry.spacing_mm[2] / 1000.0
+        encoded[one.roi] = _EncodedRoi(_roi_contour_item(one, own, images), volume_cc, not any(own.points))
         start = end
-    return per_roi, volumes_cc
+    return encoded
 
 
-def _roi_contour_item(one: _DrawnRoi, loops: EncodedLoops, daily: CtSeries) -> bytes:
-    """One item of ROI Contour Sequence; without Contour Sequence where there is nothing to draw."""
+def _image_items(daily: CtSeries) -> list[bytes]:
+    """Per slice, its item of a Contour Image Sequence."""
     sop_class = element(0x00081150, str(daily.header.SOPClassUID).encode(), pad=b"\0")
+    return [item(sop_class + element(0x00081155, uid.encode(), pad=b"\0")) for uid in daily.sop_instance_uids]
+
+
+def _roi_contour_item(one: _DrawnRoi, loops: EncodedLoops, images: Sequence[bytes]) -> bytes:
+    """One item of ROI Contour Sequence; without Contour Sequence where there is nothing to draw."""
     geometric_type = element(0x30060042, one.geometric_type.encode())
-    contours, number = [], 0
+    contours: list[bytes] = []
     for loop, data, points in zip(one.loops, loops.data, loops.points, strict=True):
         if not points:
             continue
-        number += 1
-        image = sop_class + element(0x00081155, daily.sop_instance_uids[loop.plane].encode(), pad=b"\0")
         contours.append(
             item(
-                element(0x30060016, item(image))
+                images[loop.plane]
                 + geometric_type
                 + element(0x30060046, b"%d" % points)
-                + element(0x30060048, b"%d" % number)
+                + element(0x30060048, b"%d" % (len(contours) + 1))
                 + element(0x30060050, data)
             )
         )
@@ -262,16 +288,16 @@ def _roi_contour_item(one: _DrawnRoi, loops: EncodedLoops, daily: CtSeries) -> b
     return item(content + element(0x30060084, b"%d" % one.roi.number))
 
 
-def _structure_set_roi(roi: Roi, daily: CtSeries, provenance: Provenance, *, volume_cc: float, empty: bool) -> Dataset:
+def _structure_set_roi(roi: Roi, encoded: _EncodedRoi, daily: CtSeries, provenance: Provenance) -> Dataset:
     described = Dataset()
     described.ROINumber = roi.number
     described.ReferencedFrameOfReferenceUID = daily.frame_of_reference_uid
     described.ROIName = _text(roi.name)
-    if not empty:
-        described.ROIVolume = f"{volume_cc:.4f}"
+    if not encoded.empty:
+        described.ROIVolume = f"{encoded.volume_cc:.4f}"
     described.ROIGenerationAlgorithm = "AUTOMATIC"
     generation = roi.generation
-    if empty and not generation.upper().startswith("EMPTY"):
+    if encoded.empty and not generation.upper().startswith("EMPTY"):
         generation = f"{EMPTY_ROI}; {generation}" if generation else EMPTY_ROI
     described.ROIGenerationDescription = _text(generation or f"automatic, {provenance.model_identity}")
     described.ROIDerivationAlgorithmIdentificationSequence = _algorithm(provenance)

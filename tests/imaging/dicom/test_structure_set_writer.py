@@ -10,7 +10,7 @@ from pydicom import Dataset, dcmread
 from imaging.dicom.contour_bytes import PlanarLoop, encode_loops
 from imaging.dicom.objects import CtSeries
 from imaging.dicom.provenance import Provenance, uid_from
-from imaging.dicom.structure_set_writer import Holes, Kind, write_structure_set
+from imaging.dicom.structure_set_writer import Holes, Kind, write_structure_set, write_structure_sets
 from imaging.geometry import VolumeGeometry
 from imaging.structures import Contour, Roi, StructureSet
 from tests.closed_form import (
@@ -65,6 +65,12 @@ def written(structures: StructureSet = PLAN, **changes: object) -> Dataset:
 
 def test_identical_input_gives_identical_bytes() -> None:
     assert write() == write()
+
+
+def test_sets_that_share_rois_are_written_as_each_of_them_alone() -> None:
+    sets: dict[Kind, StructureSet] = {"RECOMMENDED": PLAN, "SEGMENTED": StructureSet((RING, EMPTY))}
+    together = write_structure_sets(sets, daily=daily_series(GRID), plan=planned(PLAN), provenance=PROVENANCE)
+    assert together == {kind: write(structures, kind=kind) for kind, structures in sets.items()}
 
 
 def test_patient_and_study_are_those_of_the_daily_ct() -> None:
