@@ -12,6 +12,7 @@ from service.report import Report
 from service.schemas import RequestOptions
 from service.settings import Settings
 from service.uploads import Role, Upload
+from service.uploads_memory import Content
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run_offline(
         core.bring_up(_ignore)
     roles: dict[CaseRole, Path] = {"planning_ct": planning, "planning_structures": structures, "daily_ct": daily}
     with stopwatch.stage("read_files"):
-        objects: dict[Role, list[bytes]] = {
+        objects: dict[Role, list[Content]] = {
             role: [_bytes(item) for item in dicom_files(path, role=role)] for role, path in roles.items()
         }
         upload = Upload(objects=objects, options=options.model_dump_json().encode())

@@ -31,7 +31,7 @@ class Entry:
     content: bytes
 
 
-def is_zip(content: bytes) -> bool:
+def is_zip(content: bytes | memoryview) -> bool:
     """Whether these bytes are a zip and not a DICOM file with a preamble that looks like one."""
     return content[:4] in (b"PK\x03\x04", b"PK\x05\x06") and content[128:132] != b"DICM"
 

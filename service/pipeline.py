@@ -9,7 +9,7 @@ from typing import TypeVar
 from imaging.case import Case, RecontourOptions
 from imaging.dicom.ct_series import read_ct_series
 from imaging.dicom.objects import CtSeries
-from imaging.dicom.parse import DicomObject, parse
+from imaging.dicom.parse import DicomObject, parse_all
 from imaging.dicom.patient import check_same_patient
 from imaging.dicom.provenance import Provenance
 from imaging.dicom.roles import check_roles, sort_roles
@@ -136,7 +136,7 @@ class ClinicalCore:
         )
 
     def _parse(self, upload: Upload, role: Role) -> list[DicomObject]:
-        return [parse(content, limits=self._limits) for content in upload.objects.pop(role, [])]
+        return parse_all(upload.objects.pop(role, []), limits=self._limits)
 
     def _read_plan(self, images: list[DicomObject], structures: DicomObject, stopwatch: Stopwatch) -> ReadPlan:
         with stopwatch.stage("parse"):

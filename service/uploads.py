@@ -17,6 +17,7 @@ from imaging.errors import MissingObject, TooLarge
 from service.archives import is_zip, unpack
 from service.problems import Refusal
 from service.settings import UploadLimits
+from service.uploads_memory import Content, PartMemory
 
 FORM = "multipart/form-data"
 RELATED = "multipart/related"
@@ -39,11 +40,6 @@ class Part:
     limit: int = 0
     size: int = 0
     looked_at: bool = False
-    chunks: list[bytes] = field(default_factory=list)
-
-    def content(self) -> bytes:
-        """All of its bytes."""
-        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
 
 @dataclass(eq=False, repr=False)
@@ -54,12 +50,12 @@ class Upload:
     Without a repr: asyncio and tracebacks would print a patient's scan.
     """
 
-    objects: dict[Role, list[bytes]] = field(default_factory=dict)
+    objects: dict[Role, list[Content]] = field(default_factory=dict)
     options: bytes | None = None
     plan_id: str = ""
     received_bytes: int = 0
 
-    def of(self, role: Role) -> list[bytes]:
+    def of(self, role: Role) -> list[Content]:
         """The objects of a role."""
         return self.objects.get(role, [])
 
@@ -112,7 +108,7 @@ def unpack_upload(upload: Upload, *, limits: UploadLimits) -> Upload:
             if not is_zip(content):
                 target.append(content)
                 continue
-            for entry in unpack(content, limits=limits):
+            for entry in unpack(bytes(content), limits=limits):
                 unpacked_bytes += len(entry.content)
                 if unpacked_bytes > limits.unpacked_bytes:
                     raise TooLarge(f"the zip files unpack to more than {limits.unpacked_bytes} bytes")
@@ -205,6 +201,7 @@ class _Collector:
         self._form = form
         self._parts = 0
         self._part = Part()
+        self._memory = PartMemory()
         self._header = [b"", b""]
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -225,6 +222,7 @@ class _Collector:
         if self._parts > self.limits.parts + len(TEXT_FIELDS):
             raise TooLarge(f"more than {self.limits.parts} parts")
         self._part = Part()
+        self._memory.begin()
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
         self._header[0] += data[start:end]
@@ -268,10 +266,10 @@ class _Collector:
     def _data(self, data: bytes, start: int, end: int) -> None:
         part = self._part
         part.size += end - start
-        part.chunks.append(data[start:end])
+        self._memory.append(memoryview(data)[start:end])
         if part.role is not None and not part.looked_at and part.size >= 4:
             part.looked_at = True
-            if not b"".join(part.chunks)[:4].startswith(b"PK"):
+            if bytes(self._memory.part()[:2]) != b"PK":
                 part.limit = self._object_limit(part.role)
         if part.size > part.limit:
             raise TooLarge(f"a part exceeds {part.limit} bytes")
@@ -284,13 +282,13 @@ class _Collector:
         return self.limits.instance_bytes
 
     def _end(self) -> None:
-        part = self._part
+        part, content = self._part, self._memory.part()
         if part.role is not None:
-            self.upload.objects.setdefault(part.role, []).append(part.content())
+            self.upload.objects.setdefault(part.role, []).append(content)
         elif part.text_field == "options":
-            self.upload.options = part.content()
+            self.upload.options = bytes(content)
         elif part.text_field == "plan_id":
-            self.upload.plan_id = part.content().decode("latin-1").strip()
+            self.upload.plan_id = bytes(content).decode("latin-1").strip()
 
     def _finish(self) -> None:
         self.ended = True

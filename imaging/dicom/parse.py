@@ -2,7 +2,10 @@
 
 import hashlib
 import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import Final
 
@@ -15,9 +18,10 @@ from imaging.dicom import tags
 from imaging.dicom.attributes import text, typed_errors
 from imaging.dicom.contour_walk import ContourBytes, walk
 from imaging.dicom.limits import ReadLimits
+from imaging.dicom.regular_header import read_regular_header
 from imaging.errors import LossyPixelData, NotDicom, TooLarge, Truncated, UnsupportedObject, ValueInvalid
 
-__all__ = ["CT_IMAGE", "RT_STRUCTURE_SET", "DicomObject", "PixelBytes", "ReadLimits", "parse"]
+__all__ = ["CT_IMAGE", "RT_STRUCTURE_SET", "DicomObject", "PixelBytes", "ReadLimits", "parse", "parse_all"]
 
 CT_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.2"
 RT_STRUCTURE_SET: Final = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -37,6 +41,8 @@ NATIVE: Final = frozenset((IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_
 
 _PREFIX_END = 132
 _UNDEFINED = 0xFFFFFFFF
+_WINDOW_BYTES = 32768
+"""Nearly every header ends before; a longer one is read by pydicom."""
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 
 
@@ -84,8 +90,15 @@ class DicomObject:
         return self.sop_class_uid == RT_STRUCTURE_SET
 
 
-def parse(data: bytes, *, limits: ReadLimits) -> DicomObject:
-    """Parse one DICOM file.
+def parse_all(files: Sequence[bytes | memoryview], *, limits: ReadLimits) -> list[DicomObject]:
+    """Parse DICOM files, one being hashed while the next is read; raises what `parse` does for the first refused."""
+    # The outer block settles the warning filters, which are those of the whole process.
+    with typed_errors("the header of an object"), ThreadPoolExecutor(2) as pool:
+        return list(pool.map(partial(parse, limits=limits), files))
+
+
+def parse(data: bytes | memoryview, *, limits: ReadLimits) -> DicomObject:
+    """Parse one DICOM file; its pixels are not copied.
 
     Raises:
         NotDicom: If it is none, or its file meta information is cut off.
@@ -97,7 +110,7 @@ def parse(data: bytes, *, limits: ReadLimits) -> DicomObject:
     """
     if len(data) > max(limits.structure_bytes, limits.instance_bytes):
         raise TooLarge(f"an object of {len(data)} bytes exceeds {limits.structure_bytes}", bytes=len(data))
-    transfer_syntax, media_class, start = _file_meta(data)
+    transfer_syntax, media_class, start = _file_meta(memoryview(data))
     _check_transfer_syntax(transfer_syntax)
     structure = media_class == RT_STRUCTURE_SET
     bound = limits.structure_bytes if structure else limits.instance_bytes
@@ -110,7 +123,6 @@ def parse(data: bytes, *, limits: ReadLimits) -> DicomObject:
         dataset, pixels = _read_body(
             body, start, transfer_syntax, limits=limits, header_bytes=bound if structure else limits.header_bytes
         )
-        _check_nesting(dataset, limits.nesting)
         sop_class = text(dataset, tags.SOP_CLASS_UID)
         lossy = text(dataset, tags.LOSSY_IMAGE_COMPRESSION)
     _check_class(sop_class, media_class)
@@ -120,18 +132,18 @@ def parse(data: bytes, *, limits: ReadLimits) -> DicomObject:
     return DicomObject(dataset, digest, sop_class, len(data), transfer_syntax, pixels)
 
 
-def _file_meta(data: bytes) -> tuple[str, str, int]:
+def _file_meta(data: memoryview) -> tuple[str, str, int]:
     """Transfer syntax, media storage SOP class, and where the data set starts. PS3.10 7.1."""
-    if data[128:_PREFIX_END] != b"DICM":
+    if bytes(data[128:_PREFIX_END]) != b"DICM":
         raise NotDicom("a part is not a DICOM file; send CT images and one RTSTRUCT as DICOM files")
     position, found = _PREFIX_END, {}
-    while data[position : position + 2] == b"\x02\x00":
-        vr = data[position + 4 : position + 6]
-        value, width = (position + 12, 4) if vr in _LONG_VRS else (position + 8, 2)
-        length = int.from_bytes(data[value - width : value], "little")
+    while (head := bytes(data[position : position + 12]))[:2] == b"\x02\x00":
+        start, stop = (8, 12) if head[4:6] in _LONG_VRS else (6, 8)
+        length = int.from_bytes(head[start:stop], "little")
+        value = position + stop
         if value + length > len(data):
             raise NotDicom("the file meta information of a part is cut off; send the part again")
-        found[int.from_bytes(data[position + 2 : position + 4], "little")] = data[value : value + length]
+        found[int.from_bytes(head[2:4], "little")] = bytes(data[value : value + length])
         position = value + length
     syntax, media = (found.get(element, b"").rstrip(b"\0 ").decode("ascii", "replace") for element in (0x10, 0x02))
     if not syntax:
@@ -157,7 +169,7 @@ def _check_class(sop_class: str, media_class: str) -> None:
         raise ValueInvalid("the file meta information names another SOP class than the object; export it anew")
 
 
-def _inflate(zipped: bytes, limit: int) -> bytes:
+def _inflate(zipped: bytes | memoryview, limit: int) -> bytes:
     """The body of a Deflated file, at most `limit` bytes of it. PS3.5 A.5."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     with typed_errors("a deflated object"):
@@ -224,22 +236,32 @@ class _Watch:
 
 
 def _read_body(
-    body: bytes, start: int, transfer_syntax: str, *, limits: ReadLimits, header_bytes: int
+    data: bytes | memoryview, start: int, transfer_syntax: str, *, limits: ReadLimits, header_bytes: int
 ) -> tuple[Dataset, PixelBytes | None]:
-    coding = transfer_syntax == IMPLICIT_LITTLE, transfer_syntax != EXPLICIT_BIG
+    implicit, little = coding = transfer_syntax == IMPLICIT_LITTLE, transfer_syntax != EXPLICIT_BIG
+    if little:
+        window = bytes(data[: min(_WINDOW_BYTES, start + header_bytes)])
+        regular = read_regular_header(window, start, implicit=implicit, elements=limits.elements)
+        if regular is not None:
+            return regular.dataset, _pixels(data, regular.pixels_at, regular.pixels_length)
+    body = bytes(data)
     watch = _Watch(body, start, coding, limits, header_bytes)
     dataset = watch.read()
-    if watch.pixels is None:
-        if 0 < len(body) - watch.end < 8 and body[watch.end :].strip(b"\0"):
-            raise Truncated("an object ends in the middle of an attribute; send it again")
-        return dataset, None
-    at, length = watch.pixels
+    if watch.pixels is None and 0 < len(body) - watch.end < 8 and body[watch.end :].strip(b"\0"):
+        raise Truncated("an object ends in the middle of an attribute; send it again")
+    pixels = None if watch.pixels is None else _pixels(body, *watch.pixels)
+    _check_nesting(dataset, limits.nesting)
+    return dataset, pixels
+
+
+def _pixels(body: bytes | memoryview, at: int, length: int) -> PixelBytes:
+    view = memoryview(body)
     if length == _UNDEFINED:
-        return dataset, PixelBytes(memoryview(body)[at:], encapsulated=True)
+        return PixelBytes(view[at:], encapsulated=True)
     missing = at + length - len(body)
     if missing > 0:
         raise Truncated(f"the pixel data of an image lack {missing} of {length} bytes; send it again")
-    return dataset, PixelBytes(memoryview(body)[at : at + length], encapsulated=False)
+    return PixelBytes(view[at : at + length], encapsulated=False)
 
 
 def _check_nesting(dataset: Dataset, limit: int) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.errors import TooLarge
+from service import uploads_memory
 from service.problems import Refusal
 from service.settings import UploadLimits
 from service.uploads import Upload, receive_upload, unpack_upload
@@ -51,6 +52,16 @@ def test_parts_arrive_whole_however_the_body_is_cut():
         assert upload.of("daily_ct") == [content, b"\r\n--b\r-"]
         assert upload.options == b"{}"
         assert upload.received_bytes == len(body)
+
+
+def test_parts_longer_than_what_is_left_of_their_memory_arrive_whole(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uploads_memory, "BLOCK_BYTES", 256)
+    contents = [bytes([number]) * size for number, size in enumerate((0, 1, 100, 99, 100, 64, 1, 0, 90))]
+    body = b"".join(part("planning_structures", content * 2) for content in contents) + b"--b--"
+    limits = SMALL.model_copy(update={"parts": 20})
+    for size in (3, 50, len(body)):
+        upload = received(*(body[at : at + size] for at in range(0, len(body), size)), limits=limits)
+        assert upload.of("planning_structures") == [content * 2 for content in contents]
 
 
 @pytest.mark.parametrize(
