@@ -121,6 +121,12 @@ def check(
         raise ValueError("two systems have the same name, or names that differ in signs only: write NAME=FOLDER")
     if reference is not None and reference not in names:
         raise ValueError(f"the reference {reference} is not among the systems: {', '.join(names)}")
+    for system in systems:
+        if isinstance(system, NetworkSystem) and system.organs != dataset.organs:
+            raise ValueError(
+                f"{system.name} knows {', '.join(system.organs)}, the dataset has {', '.join(dataset.organs)}: run "
+                "`prepare` with the organs of the network"
+            )
     stopped = {system.name: system.unfinished for system in systems if isinstance(system, NetworkSystem)}
     unfinished = [f"{name} is unfinished: {step}." for name, step in stopped.items() if step]
     return (*unfinished, *check_unseen(systems, dataset, splits))

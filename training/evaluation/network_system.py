@@ -46,6 +46,11 @@ class NetworkSystem:
     learned_from: tuple[Cohort, ...] | None = ()
     unfinished: str = ""
 
+    @property
+    def organs(self) -> tuple[str, ...]:
+        """Names of the labels 1, 2, ..."""
+        return tuple(organ.name for organ in self.model.manifest.organs)
+
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""
         begin = time.perf_counter()

@@ -51,11 +51,12 @@ def check_unseen(systems: Sequence[System], dataset: Dataset, splits: Sequence[S
     """
     # The Hybrid method has a network inside, which gives it the bladder.
     parts = [(system.name, part) for system in systems for part in (system, getattr(system, "bladder", None))]
-    remarks = [_remark(name, part.learned_from, dataset, splits) for name, part in parts if isinstance(part, Learned)]
+    remarks = [remark_on(name, part.learned_from, dataset, splits) for name, part in parts if isinstance(part, Learned)]
     return tuple(remark for remark in remarks if remark)
 
 
-def _remark(name: str, learned_from: tuple[Cohort, ...] | None, dataset: Dataset, splits: Sequence[Split]) -> str:
+def remark_on(name: str, learned_from: tuple[Cohort, ...] | None, dataset: Dataset, splits: Sequence[Split]) -> str:
+    """As `check_unseen`, for one network; empty where there is nothing to say."""
     if learned_from is None:
         return (
             f"{name} is an exported model, and does not say whom it learned from: that no patient here was among them "
