@@ -62,14 +62,14 @@ SOFT_TISSUE_HU = (-200.0, 300.0)
 """With it the bins of the histogram tell fat, muscle and bladder apart; ours."""
 
 SETTINGS = (
-    ElastixSettings("elastix 10 mm, as published", iterations=500),
+    ElastixSettings("elastix 10 mm, all HU", iterations=500),
     ElastixSettings("elastix 10 mm", window_hu=SOFT_TISSUE_HU, iterations=250, samples=2000),
     ElastixSettings("elastix 6 mm", grid_mm=6.0, window_hu=SOFT_TISSUE_HU, iterations=250, samples=3000),
     ElastixSettings(
         "elastix 10 mm, 4 resolutions", resolutions=4, window_hu=SOFT_TISSUE_HU, iterations=250, samples=2000
     ),
 )
-"""What the comparison tries. The first is Par0035's, whose window is the whole range of the CT; the others are ours."""
+"""What the comparison tries. The first has Par0035's numbers and the whole range of the CT; the others are ours."""
 
 
 @dataclass(frozen=True, eq=False)
