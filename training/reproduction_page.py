@@ -1,10 +1,15 @@
 """One page of results: both tables, how far the order of the systems is the paper's, and what was done."""
 
 import math
+import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
+import torch
+
+from training.checkpoint import TrainedNetwork
 from training.evaluation.paper import PAPER_ORGANS, Cohort, printed_rows
 from training.evaluation.rendering import markdown
 from training.evaluation.scores import CaseScore
@@ -56,6 +61,43 @@ def write_page(
         parts += [f"## {heading}: {len({score.case for score in scores})} cases", "", markdown(table)]
         parts += ["### Order of the systems", "", *order_lines(scores, cohort, {PAPERS_ELASTIX: elastix}), ""]
     file.write_text("\n".join(parts))
+
+
+def provenance(trained: Mapping[str, TrainedNetwork]) -> Iterator[str]:
+    """Facts for the page: whence the networks come.
+
+    Args:
+        trained: Name in the tables -> network.
+    """
+    stages = [stage for one in trained.values() for stage in one.stages]
+    yield f"trained at commit {', '.join(sorted({_short(stage.commit) for stage in stages}))}"
+    yield f"SHA-256 of the training cohort {', '.join(sorted({stage.cohort_hash[:16] for stage in stages}))}"
+    yield f"page written on {machine()}"
+    if any(one.recipe.network.family == "deep-atlas" for one in trained.values()):
+        yield (
+            "DeepAtlas takes turns between its two networks, so that they share the steps: each learned for fewer than "
+            "the other systems' networks"
+        )
+
+
+def machine() -> str:
+    """Processor, cores, GPU, and the version of torch."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{_processor()}, {os.cpu_count()} cores{gpu}, torch {torch.__version__}"
+
+
+def _short(commit: str) -> str:
+    """The first digits, and '+' where the code differed from the commit."""
+    return commit[:12] + "+" * commit.endswith("+")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), platform.processor() or platform.machine())
 
 
 def order_lines(scores: Sequence[CaseScore], cohort: Cohort, names: Mapping[str, str]) -> Iterator[str]:

@@ -1,12 +1,16 @@
+# ruff: noqa: E402 - nothing below the first lines can be imported without torch
+from types import SimpleNamespace
+
 import pytest
 
-pytest.importorskip("torch", reason="training needs the extra 'training'")
+torch = pytest.importorskip("torch", reason="training needs the extra 'training'")
 pytest.importorskip("itk", reason="elastix needs the extra 'baselines'")
 
+from training.checkpoint import Stage, TrainedNetwork
 from training.evaluation.paper import PAPER_ORGANS, printed_rows
 from training.evaluation.scores import CaseScore, OrganScore
 from training.reproduce import REFERENCE, read_reproduction, reproduce
-from training.reproduction_page import compared
+from training.reproduction_page import compared, provenance
 
 
 def score(system, path, msd):
@@ -27,6 +31,24 @@ def test_a_pair_that_stands_the_other_way_round_is_named():
     scores = [score("Cross-stitch", "segmentation", 2.0), score("elastix best", "registration", 1.0)]
     same, turned = compared(scores, "HMC", "Prostate", {"elastix": "elastix best"})
     assert (same, turned) == (0, [("Cross-stitch (segmentation)", "elastix (registration)")])
+
+
+def trained(family, commit):
+    stage = Stage(0, commit, 1, "ab" * 32, "")
+    return TrainedNetwork(None, SimpleNamespace(network=SimpleNamespace(family=family)), 1, 0.0, (stage,))
+
+
+def test_the_page_says_whence_its_networks_come():
+    lines = list(provenance({"a": trained("dense", "1" * 40), "b": trained("dense", "2" * 40 + "+")}))
+    assert lines[0] == f"trained at commit {'1' * 12}, {'2' * 12}+"
+    assert lines[1] == "SHA-256 of the training cohort abababababababab"
+    assert f"torch {torch.__version__}" in lines[2]
+    assert "cores" in lines[2]
+    assert len(lines) == 3
+
+
+def test_the_page_says_that_two_networks_share_the_steps():
+    assert "share the steps" in list(provenance({"DeepAtlas": trained("deep-atlas", "1" * 40)}))[-1]
 
 
 @pytest.mark.slow
