@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release",
         type=Path,
-        help=f"organs, intended use, data, limits: a copy of {TEMPLATE.name} with your words; only with virtual "
-        f"there is a default, {VIRTUAL_RELEASE.name}",
+        help=f"organs, intended use, data, limits: a copy of {TEMPLATE.name} with your words; virtual patients have "
+        f"{VIRTUAL_RELEASE.name} where nothing is named",
     )
     parser.add_argument("--results", type=Path, help="folder for scores and pictures; default: RUN/evaluation")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="for the evaluation")
