@@ -1,7 +1,10 @@
 """A CT series to a canonical volume in Hounsfield units, or a typed refusal. PS3.3 A.3, C.7.6.2, C.8.2.1."""
 
 import hashlib
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -32,6 +35,9 @@ from imaging.volume import Volume
 
 CtRole = Literal["planning CT", "daily CT"]
 
+DECODERS = 2
+"""Threads that turn pixels into HU; numpy lets others run meanwhile, the decoders of compressed pixels do not."""
+
 SPACING_DIFFERENCE_MM = 1e-3
 DIRECTION_DIFFERENCE = 1e-4
 
@@ -55,8 +61,10 @@ def read_ct_series(objects: Sequence[DicomObject], *, role: CtRole, limits: Read
         position_known = check_patient_position(slices[0])
         slices = [slices[index] for index in layout.order]
         hu = np.empty(layout.geometry.shape, dtype=np.int16)
-        for image, plane in zip(slices, hu, strict=True):
-            write_hu(image, plane, transposed=layout.transposed, flip_x=layout.flip_x, flip_y=layout.flip_y)
+        turned = partial(write_hu, transposed=layout.transposed, flip_x=layout.flip_x, flip_y=layout.flip_y)
+        with ThreadPoolExecutor(DECODERS) as pool:
+            # The first slice that cannot be decoded raises here, whichever fails first.
+            deque(pool.map(turned, slices, hu), maxlen=0)
         check_hounsfield(hu)
         header, dropped = copyable_header(slices[0].source.dataset)
     if not position_known:

@@ -16,41 +16,47 @@ from imaging.errors import Truncated, UnsupportedObject
 _INT16 = np.iinfo(np.int16)
 
 
-def stored_values(image: Slice) -> NDArray[np.int16] | NDArray[np.uint16]:
-    """The stored values (rows, columns), overlay bits removed and sign extended."""
+def write_hu(image: Slice, plane: HuVoxels, *, transposed: bool, flip_x: bool, flip_y: bool) -> None:
+    """Write one image into its plane (y, x) of the volume: turned to +P, +L, in HU, rounded and clipped to int16."""
+    layout = image.pixel_format
+    allocated = _allocated_values(image)
+    turned = allocated.T if transposed else allocated
+    turned = turned[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    stored: NDArray[Any] = plane.view(np.int16 if layout.signed else np.uint16)
+    if layout.signed:
+        # Shifting up and down again drops overlay bits and extends the sign.
+        np.left_shift(turned, 16 - layout.bits_stored, out=stored)
+        np.right_shift(stored, 16 - layout.bits_stored, out=stored)
+    else:
+        np.bitwise_and(turned, 2**layout.bits_stored - 1, out=stored)
+    intercept = round(image.intercept)
+    if image.slope == 1 and image.intercept == intercept and _fits(stored, layout, intercept):
+        # Modulo 65536 the sum is right even where a stored unsigned value is above 32767.
+        np.add(plane.view(np.uint16), np.uint16(intercept % 65536), out=plane.view(np.uint16))
+        return
+    hu = np.rint(stored.astype(np.float64) * image.slope + image.intercept)
+    plane[...] = np.clip(hu, _INT16.min, _INT16.max)
+
+
+def _allocated_values(image: Slice) -> NDArray[Any]:
+    """The values (rows, columns) in all of their 16 bits."""
     layout, pixels = image.pixel_format, image.source.pixels
     if pixels is None:
         raise Truncated("an image has no pixel data; send it again")
     dtype: np.dtype[Any] = np.dtype(np.int16 if layout.signed else np.uint16)
     if pixels.encapsulated:
-        values = _decompressed(pixels, layout, image.source.transfer_syntax_uid).astype(dtype, copy=False)
-    else:
-        big = image.source.transfer_syntax_uid == EXPLICIT_BIG
-        values = np.frombuffer(pixels.value, dtype.newbyteorder(">" if big else "<")).reshape(
-            layout.rows, layout.columns
-        )
-        values = values.astype(dtype, copy=False)
-    unused = 16 - layout.bits_stored
-    if unused:
-        # Shifting up and down again drops overlay bits and, for signed values, extends the sign.
-        values = np.right_shift(np.left_shift(values, unused), unused)
-    return values
+        return _decompressed(pixels, layout, image.source.transfer_syntax_uid).astype(dtype, copy=False)
+    dtype = dtype.newbyteorder(">" if image.source.transfer_syntax_uid == EXPLICIT_BIG else "<")
+    return np.frombuffer(pixels.value, dtype).reshape(layout.rows, layout.columns)
 
 
-def write_hu(image: Slice, plane: HuVoxels, *, transposed: bool, flip_x: bool, flip_y: bool) -> None:
-    """Write one image into its plane (y, x) of the volume: turned to +P, +L, in HU, rounded and clipped to int16."""
-    values = stored_values(image)
-    turned = values.T if transposed else values
-    turned = turned[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-    intercept = round(image.intercept)
-    if image.slope == 1 and image.intercept == intercept:
-        lowest, highest = int(values.min()), int(values.max())
-        if lowest + intercept >= _INT16.min and highest + intercept <= _INT16.max:
-            # Modulo 65536 the sum is right even where a stored unsigned value is above 32767.
-            np.add(turned.view(np.uint16), np.uint16(intercept % 65536), out=plane.view(np.uint16))
-            return
-    hu = np.rint(turned.astype(np.float64) * image.slope + image.intercept)
-    plane[...] = np.clip(hu, _INT16.min, _INT16.max)
+def _fits(stored: NDArray[Any], layout: PixelFormat, intercept: int) -> bool:
+    """Whether no sum leaves the range of int16; looks at the values only if their number of bits does not tell."""
+    lowest = -(2 ** (layout.bits_stored - 1)) if layout.signed else 0
+    highest = lowest + 2**layout.bits_stored - 1
+    if lowest + intercept < _INT16.min or highest + intercept > _INT16.max:
+        lowest, highest = int(stored.min()), int(stored.max())
+    return lowest + intercept >= _INT16.min and highest + intercept <= _INT16.max
 
 
 def _decompressed(pixels: PixelBytes, layout: PixelFormat, transfer_syntax: str) -> NDArray[Any]:
