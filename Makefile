@@ -64,9 +64,9 @@ demo: $(SETUP) ## a virtual patient through the service over HTTP: contours, rep
 test: $(TEST) ## the tests; those of the training are skipped until `make test-training` has installed torch
 	$(BIN)/python -m pytest $(ARGS)
 
-# A file of tests that needs torch says so with importorskip; only those have anything new to say once torch is there.
+# A file of tests that needs torch or elastix says so with importorskip; only those have anything new to say then.
 test-training: $(TRAINING) ## the tests that need torch, after installing it
-	$(BIN)/python -m pytest $(ARGS) $$(grep -rlE --include='test_*.py' 'importorskip\("torch' tests)
+	$(BIN)/python -m pytest $(ARGS) $$(grep -rlE --include='test_*.py' 'importorskip\("(torch|itk)' tests)
 
 # dcmrtstruct2nii needs pydicom 2, so it has an environment of its own; the tests look for it in this variable.
 REFEREE := .referee/bin/python
