@@ -63,7 +63,7 @@ class Discovery:
 
 
 def cohort_files(folder: Path) -> tuple[list[str], list[Rejection]]:
-    """Every file below a folder, sorted, and the folders that were not entered.
+    """Every file below a folder, sorted, and the folders that were not entered or could not be.
 
     Raises:
         Unusable: If there is no such folder.
@@ -71,12 +71,16 @@ def cohort_files(folder: Path) -> tuple[list[str], list[Rejection]]:
     if not folder.is_dir():
         raise Unusable("the cohort folder is not there", "give the folder that holds the DICOM files")
     files, rejections = [], []
-    for root, folders, names in os.walk(folder):
+    closed: list[str] = []
+    for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(str(error.filename))):
         files += [os.path.join(root, name) for name in names]
         links = [os.path.join(root, name) for name in folders if os.path.islink(os.path.join(root, name))]
         if links:
             what, advice = f"{len(links)} linked folders", "give the folder itself, or copy it"
             rejections.append(Rejection("", what, "links to folders are not followed", advice, tuple(sorted(links))))
+    if closed:
+        what, advice = f"{len(closed)} folders", "check their permissions"
+        rejections.append(Rejection("", what, "folders cannot be opened", advice, tuple(sorted(closed))))
     return sorted(files), rejections
 
 
@@ -89,7 +93,7 @@ def sort_cohort(headers: Iterable[Header], aliases: Aliases, planning: frozenset
         planning: Series Instance UIDs of planning CTs that the user named.
     """
     headers = sorted(headers, key=lambda header: header.file)
-    rejections = _useless_files(headers)
+    rejections = [*_useless_files(headers), *_idle_names(headers, planning)]
     by_patient: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
         if header.kind != "other" and header.patient:
@@ -115,6 +119,16 @@ def _useless_files(headers: Sequence[Header]) -> list[Rejection]:
     return [
         Rejection(patient, f"{len(files)} {'file' if len(files) == 1 else 'files'}", reason, advice, tuple(files))
         for (patient, reason, advice), files in groups.items()
+    ]
+
+
+def _idle_names(headers: Sequence[Header], planning: frozenset[str]) -> list[Rejection]:
+    """UIDs of planning CTs that are no CT of the cohort; the key file says which."""
+    present = {header.series for header in headers if header.kind == "ct"}
+    advice = "correct it; the planning CT was chosen as if it were not there"
+    return [
+        Rejection("", "a UID of --planning", "no CT series of the cohort has it", advice, (uid,))
+        for uid in sorted(planning - present)
     ]
 
 

@@ -1,5 +1,6 @@
 """Sorting by reference; headers are made by hand, so each rule stands alone."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,33 @@ def test_a_link_to_a_folder_is_reported_and_not_followed(tmp_path: Path) -> None
     files, rejections = cohort_files(tmp_path)
     assert files == [str(tmp_path / "real" / "deep" / "file")]
     assert [one.reason for one in rejections] == ["links to folders are not followed"]
+
+
+def test_a_folder_that_cannot_be_opened_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (tmp_path / "file").touch()
+    opened = os.scandir
+
+    def scandir(folder: str) -> object:
+        if str(folder) == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return opened(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    files, rejections = cohort_files(tmp_path)
+    assert files == [str(tmp_path / "file")]
+    assert [(one.what, one.reason, one.sources) for one in rejections] == [
+        ("1 folders", "folders cannot be opened", (str(closed),))
+    ]
+
+
+def test_a_planning_uid_that_no_series_has_is_reported_and_shown_to_the_hospital_only() -> None:
+    found = sort(*PLAN_AND_DAY, planning=frozenset({"a", "9.9"}))
+    assert roles(found) == ("a", [1])
+    (line,) = found.rejections
+    assert (line.reason, line.sources) == ("no CT series of the cohort has it", ("9.9",))
+    assert "9.9" not in reasons(found)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
