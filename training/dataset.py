@@ -22,11 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
-from training.pairs import CachedPair, LabelledScan, put_in_place, read_pair
+from training.names import patient_of
+from training.pairs import CachedPair, LabelledScan, hash_of_arrays, put_in_place, read_pair, write_durably
 
 Split = Literal["training", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 FORMAT: Literal[1] = 1
+DAMAGED = "cannot be read or changed on the disk: delete its folder and run `prepare` again"
 
 
 class Facts(BaseModel):
@@ -37,7 +39,8 @@ class Facts(BaseModel):
     format: Literal[1] = FORMAT
     spacing_mm: Annotated[float, Field(gt=0, description="Of the model grid, isotropic")]
     organs: tuple[str, ...] = Field(description="Names of labels 1, 2, ...")
-    seed: int
+    seed: Annotated[int, Field(description="Of split and sampling centres")]
+    virtual: Annotated[bool, Field(description="Whether every patient is a phantom of `training.cohort`")] = False
     sha256: Annotated[str, Field(description="Over names and contents of all pairs")]
     split: Mapping[Split, tuple[str, ...]] = Field(description="Pseudonyms; every patient is in one split")
     pairs: Mapping[str, str] = Field(description="SHA-256 of every pair by name")
@@ -87,6 +90,11 @@ class Dataset:
         return self.facts.organs
 
     @property
+    def virtual(self) -> bool:
+        """Whether every patient of every split is a phantom."""
+        return self.facts.virtual
+
+    @property
     def sha256(self) -> str:
         """Over names and contents of all pairs of all splits."""
         return self.facts.sha256
@@ -100,13 +108,30 @@ class Dataset:
         """The pairs of a split, by name; arrays are mapped from disk.
 
         Raises:
-            ValueError: If a pair is not the one that dataset.json lists.
+            ValueError: If a pair cannot be read, or is not the one that dataset.json lists.
         """
-        found = tuple(read_pair(self.folder_of[name] / "pairs" / name) for name in self.names(split))
+        return tuple(self._pair(name) for name in self.names(split))
+
+    def verified_pairs(self, split: Split) -> tuple[CachedPair, ...]:
+        """As `pairs`, after every array was read once and its hash compared: about a second for a gigabyte.
+
+        Raises:
+            ValueError: As `pairs`, or if an array changed on the disk.
+        """
+        found = self.pairs(split)
         for pair in found:
-            if pair.sha256 != self.facts.pairs[pair.name]:
-                raise ValueError(f"pair {pair.name} is not the one of dataset.json: run `prepare` again")
+            if hash_of_arrays(pair.images, pair.labels, pair.centres) != pair.sha256:
+                raise ValueError(f"the arrays of pair {pair.name} {DAMAGED}")
         return found
+
+    def _pair(self, name: str) -> CachedPair:
+        try:
+            pair = read_pair(self.folder_of[name] / "pairs" / name)
+        except (OSError, ValueError, KeyError):
+            raise ValueError(f"pair {name} {DAMAGED}") from None
+        if pair.sha256 != self.facts.pairs[name]:
+            raise ValueError(f"pair {name} is not the one of dataset.json: run `prepare` again")
+        return pair
 
     def case_names(self, split: Split) -> tuple[str, ...]:
         """PATIENT-DAY of every case of a split, sorted; training patients have none."""
@@ -155,6 +180,7 @@ def read_datasets(folders: Sequence[Path]) -> Dataset:
         raise ValueError("no dataset was named")
     if len({(part.spacing_mm, part.organs) for part in parts}) > 1:
         raise ValueError("the datasets differ in spacing or organs: prepare them with the same settings")
+    # Sees only patients whose datasets were made with one key.
     patients = [patient for part in parts for split in SPLITS for patient in part.facts.split[split]]
     if len(set(patients)) < len(patients):
         raise ValueError("a patient occurs in two datasets: prepare their cohorts as one")
@@ -165,17 +191,13 @@ def read_datasets(folders: Sequence[Path]) -> Dataset:
         spacing_mm=parts[0].spacing_mm,
         organs=parts[0].organs,
         seed=parts[0].facts.seed,
+        virtual=all(part.virtual for part in parts),
         sha256=hash_of(pairs),
         split={split: tuple(sorted(p for part in parts for p in part.facts.split[split])) for split in SPLITS},
         pairs=pairs,
     )
     folder_of = {name: folder for part in parts for name, folder in part.folder_of.items()}
     return Dataset(tuple(Path(folder) for folder in folders), facts, folder_of)
-
-
-def patient_of(name: str) -> str:
-    """The pseudonym in PATIENT-DAY."""
-    return name.rpartition("-")[0]
 
 
 def hash_of(pairs: Mapping[str, str]) -> str:
@@ -216,6 +238,6 @@ def read_case(folder: Path) -> HeldOutCase:
 
 def write_dataset(facts: Facts, folder: Path) -> None:
     """Store dataset.json, which makes the dataset a finished one."""
-    part = folder / ".dataset.json.part"
-    part.write_text(facts.model_dump_json(indent=1) + "\n")
-    part.replace(folder / "dataset.json")
+    # A dataset that is no virtual one says nothing about it.
+    written = facts.model_dump_json(indent=1, exclude=None if facts.virtual else {"virtual"})
+    write_durably(folder / "dataset.json", written + "\n")

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from training.names import patient_of
+
 Side = Literal["fixed", "moving"]
 """Of a cached pair: the daily and the planning scan, before any change of roles."""
 
@@ -114,11 +116,6 @@ def pairs_to_draw_from(
     if settings.labels == "one-planning" and turn(number, steps=steps, settings=settings).network == "segmentation":
         return tuple(i for i, name in enumerate(cohort) if is_labelled(name, "moving", settings, cohort=cohort))
     return tuple(range(len(cohort)))
-
-
-def patient_of(pair_name: str) -> str:
-    """The patient's pseudonym in 'PATIENT-DAY'."""
-    return pair_name.rpartition("-")[0]
 
 
 def _position(name: str, settings: DeepAtlasSettings) -> float:

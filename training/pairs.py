@@ -7,6 +7,7 @@ the network is trained on what the service will show it.
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from imaging.preprocessing import sample_labels
 from imaging.resampling import resample
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
+from training.names import patient_of
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -57,13 +59,30 @@ class AlignedPair:
 
 
 def packed_organs(scan: LabelledScan, labels: int) -> PackedMasks:
-    """Labels 1, 2, ... as ROIs of the same numbers, on the part of the scan's grid that holds them."""
-    lower, upper = _label_box(scan.labels)
+    """Labels 1, 2, ... as ROIs of the same numbers, on the part of the scan's grid that holds them.
+
+    Raises:
+        ValueError: If the scan has no labelled voxel.
+    """
+    lower, upper = label_box(scan.labels)
     inside = scan.labels[tuple(slice(low, high) for low, high in zip(lower, upper, strict=True))]
     bits = np.zeros(inside.shape, dtype=np.uint64)
     for label in range(1, labels + 1):
         bits[inside == label] = np.uint64(1) << np.uint64(label - 1)
     return PackedMasks(bits, tuple(range(1, labels + 1)), scan.volume.geometry.cropped(lower, upper))
+
+
+def label_box(labels: LabelVoxels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First and past-the-last index (z, y, x) of the box round all labelled voxels.
+
+    Raises:
+        ValueError: If no voxel is labelled.
+    """
+    found = [np.flatnonzero(labels.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    if not len(found[0]):
+        raise ValueError("the scan has no organ: no voxel is labelled")
+    (z0, y0, x0), (z1, y1, x1) = ([int(index[end]) for index in found] for end in (0, -1))
+    return (z0, y0, x0), (z1 + 1, y1 + 1, x1 + 1)
 
 
 def aligned_pair(
@@ -90,8 +109,8 @@ def aligned_pair(
     affine = affine or align(fixed=daily.volume, moving=planning.volume)
     points = np.concatenate(
         [
-            _corners(*_label_box(daily.labels), daily.volume.geometry),
-            affine.to_fixed(_corners(*_label_box(planning.labels), planning.volume.geometry)),
+            _corners(*label_box(daily.labels), daily.volume.geometry),
+            affine.to_fixed(_corners(*label_box(planning.labels), planning.volume.geometry)),
         ]
     )
     ends = np.concatenate([_ends(daily.volume.geometry), affine.to_fixed(_ends(planning.volume.geometry))])
@@ -147,26 +166,62 @@ def write_pair(pair: AlignedPair, folder: Path, *, name: str, targets: tuple[int
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     centres = sampling_centres(pair, targets, np.random.default_rng(seed))
-    digest = hashlib.sha256()
     for kind, array in (("images", pair.images), ("labels", pair.labels), ("centres", centres)):
         np.save(part / f"{kind}.npy", array)
-        digest.update(np.ascontiguousarray(array).tobytes())
+    digest = hash_of_arrays(pair.images, pair.labels, centres)
     written = {
-        "sha256": digest.hexdigest(),
+        "sha256": digest,
         "origin_mm": pair.geometry.origin_mm,
         "spacing_mm": pair.geometry.spacing_mm,
         "affine": pair.affine.matrix.tolist(),
     }
     (part / "pair.json").write_text(json.dumps(written | facts))
     put_in_place(part, folder / name)
+    return digest
+
+
+def hash_of_arrays(*arrays: NDArray[np.integer]) -> str:
+    """SHA-256 over the values of arrays, one after the other; mapped ones are not copied."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
 def put_in_place(part: Path, folder: Path) -> None:
-    """Give a finished folder its name; an older one makes room for it."""
+    """Give a finished folder its name; an older one makes room for it.
+
+    Everything is on the disk before the name is: a folder that is there after a power cut is whole.
+    """
+    for file in part.iterdir():
+        _to_disk(file)
+    _to_disk(part)
     if folder.exists():
         shutil.rmtree(folder)
     part.rename(folder)
+    _to_disk(folder.parent)
+
+
+def write_durably(file: Path, content: str) -> None:
+    """Write a file that is there complete or not at all, after a power cut too."""
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(content)
+    _to_disk(part)
+    part.replace(file)
+    _to_disk(file.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError:
+        # Some network shares cannot do this for folders.
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(opened)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +249,7 @@ def read_pair(folder: Path) -> CachedPair:
     """The pair in a folder."""
     return CachedPair(
         folder.name,
-        folder.name.rpartition("-")[0],
+        patient_of(folder.name),
         np.load(folder / "images.npy", mmap_mode="r"),
         np.load(folder / "labels.npy", mmap_mode="r"),
         np.load(folder / "centres.npy"),
@@ -206,13 +261,6 @@ def to_network(images: NDArray[np.number], recipe: "Recipe") -> FloatVoxels:
     """HU as the network reads them."""
     window = recipe.hu_window
     return (np.clip(images, window.lower, window.upper) / np.float32(window.divisor)).astype(np.float32)
-
-
-def _label_box(labels: LabelVoxels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """First and past-the-last index (z, y, x) of the box round all labelled voxels."""
-    found = [np.flatnonzero(labels.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    (z0, y0, x0), (z1, y1, x1) = ([int(index[end]) for index in found] for end in (0, -1))
-    return (z0, y0, x0), (z1 + 1, y1 + 1, x1 + 1)
 
 
 def _corners(lower: tuple[int, int, int], upper: tuple[int, int, int], geometry: VolumeGeometry) -> Points:

@@ -1,6 +1,8 @@
+import os
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from imaging.geometry import VolumeGeometry
 from imaging.manifest import HuWindow
@@ -44,6 +46,13 @@ def test_training_and_service_window_alike():
     np.testing.assert_array_equal(to_network(hu, recipe), windowed(hu.astype(np.float32), window))
 
 
+def test_a_scan_without_organs_has_no_box():
+    nothing = np.zeros((2, 3, 4), dtype=np.uint8)
+    scan = LabelledScan(Volume(nothing.astype(np.int16), VolumeGeometry((2, 3, 4), (0.0,) * 3, (1.0,) * 3)), nothing)
+    with pytest.raises(ValueError, match="no organ"):
+        packed_organs(scan, 4)
+
+
 def noise_pair(seed: int) -> AlignedPair:
     """Two boxes of organs and one of soft tissue beside them, in air."""
     rng = np.random.default_rng(seed)
@@ -85,6 +94,21 @@ def test_a_pair_takes_the_place_of_an_older_one(tmp_path):
         write_pair(noise_pair(seed), tmp_path, name="1-01", targets=(3, 4), seed=0)
     np.testing.assert_array_equal(read_pair(tmp_path / "1-01").images, noise_pair(1).images)
     assert [folder.name for folder in tmp_path.iterdir()] == ["1-01"]
+
+
+def test_a_pair_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """After a power cut a folder of that name is whole: no content may still be on its way."""
+    waited = []
+    fsync = os.fsync
+
+    def noted(opened: int) -> None:
+        waited.append((os.path.basename(os.readlink(f"/proc/self/fd/{opened}")), (tmp_path / "1-01").exists()))
+        fsync(opened)
+
+    monkeypatch.setattr("os.fsync", noted)
+    write_pair(noise_pair(0), tmp_path, name="1-01", targets=(3, 4), seed=0)
+    contents = ["images.npy", "labels.npy", "centres.npy", "pair.json", ".1-01.part"]
+    assert sorted(waited) == sorted([(name, False) for name in contents] + [(tmp_path.name, True)])
 
 
 def test_the_box_ends_where_both_scans_end():
