@@ -4,8 +4,8 @@ import argparse
 import importlib
 
 COMMANDS = {
-    "cohort": ("training.cohort", "a virtual clinic as a folder of DICOM"),
-    "prepare": ("training.prepare", "a folder of DICOM becomes a dataset; what cannot be used is listed"),
+    "cohort": ("training.cohort_command", "a virtual clinic as a folder of DICOM"),
+    "prepare": ("training.prepare_command", "a folder of DICOM becomes a dataset; what cannot be used is listed"),
     "train": ("training.train_command", "train a system, or go on with the run in a folder"),
     "evaluate": ("training.evaluation.command", "score runs, models and baselines on held-out cases"),
     "export": ("training.export_command", "a run becomes a model folder, refused where it differs from torch"),

@@ -9,7 +9,6 @@ reference and date, and an RTSTRUCT with the true contours. Below the cohort's f
     PATIENT/daily-1/         the same, from 1 on
 """
 
-import argparse
 import itertools
 import multiprocessing
 import os
@@ -22,7 +21,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from tqdm import tqdm
 
 from phantom.case import CLINIC_A, CLINIC_B, VirtualPatient
 from phantom.dicom import identity_of, write_ct_series, write_structure_set
@@ -30,6 +28,7 @@ from phantom.dicom import identity_of, write_ct_series, write_structure_set
 ClinicName = Literal["A", "B"]
 
 MOST_PATIENTS = 1000
+DESCRIPTION = "cohort.json"
 _UNFINISHED = ".unfinished"
 
 
@@ -74,6 +73,10 @@ class Cohort(BaseModel):
         """Every scan as phantom seed and fraction, 0 for the planning CT."""
         return tuple((patient.seed, fraction) for patient in self.patients for fraction in range(patient.scans))
 
+    def patient_ids(self) -> frozenset[str]:
+        """Patient IDs of all patients; they begin with PHANTOM."""
+        return frozenset(identity_of(patient.seed, self.clinic, 0).patient for patient in self.patients)
+
 
 def draw_cohort(
     clinic: ClinicName,
@@ -102,7 +105,8 @@ def draw_cohort(
     for index in range(count):
         # counting in steps that neither clinic nor cohort share keeps every anatomy to one patient
         own = 1_000_000 + 2 * (seed * MOST_PATIENTS + index) + (clinic == "B")
-        usual = int(np.random.default_rng([own, 5]).integers(8, 12)) if clinic == "A" else 4
+        # a seed below 0 is refused together with everything else
+        usual = int(np.random.default_rng([max(own, 0), 5]).integers(8, 12)) if clinic == "A" else 4
         members.append(CohortPatient(seed=own, scans=usual if scans is None else scans))
     return Cohort(clinic=clinic, seed=seed, in_plane=in_plane, slices=slices, patients=tuple(members))
 
@@ -144,38 +148,17 @@ def write_cohort(
     yield from complete_cohort(cohort, out, workers=workers)
 
 
+def read_cohort(folder: Path) -> Cohort | None:
+    """What `cohort.json` of a folder says; None where there is no such file, or it describes no virtual cohort."""
+    try:
+        return Cohort.model_validate_json((folder / DESCRIPTION).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
 def missing_scans(cohort: Cohort, out: Path) -> tuple[tuple[int, int], ...]:
     """The scans of the cohort that `out` does not hold yet."""
     return tuple(scan for scan in cohort.scans() if not (out / _name(cohort.clinic, *scan)).is_dir())
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command line `cohort`."""
-    parser.add_argument("clinic", choices=("A", "B"))
-    parser.add_argument("out", type=Path, help="folder of the cohort; an interrupted one is completed")
-    parser.add_argument("--patients", type=int, help="default: 18 at A, 14 at B")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scans", type=int, help="CTs of each patient; default: 8 to 11 at A, 4 at B")
-    parser.add_argument("--in-plane", type=int, default=512, help="rows and columns (default: 512)")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Write the cohort that the command line names, with a progress bar."""
-    cohort = draw_cohort(
-        arguments.clinic,
-        patients=arguments.patients,
-        seed=arguments.seed,
-        scans=arguments.scans,
-        in_plane=arguments.in_plane,
-    )
-    total, left = len(cohort.scans()), len(missing_scans(cohort, arguments.out))
-    try:
-        with tqdm(total=total, initial=total - left, desc=f"clinic {cohort.clinic}", unit="scan") as bar:
-            for _ in complete_cohort(cohort, arguments.out, workers=arguments.workers):
-                bar.update()
-    except CohortError as error:
-        raise SystemExit(str(error)) from error
 
 
 def complete_cohort(cohort: Cohort, out: Path, *, workers: int) -> Iterator[str]:
@@ -211,7 +194,7 @@ def _leave_interrupts_to_the_parent() -> None:
 
 def _claim(cohort: Cohort, out: Path) -> None:
     """Make the folder this cohort's, or find that it is."""
-    description, draft = out / "cohort.json", out / "cohort.json.part"
+    description, draft = out / DESCRIPTION, out / f"{DESCRIPTION}.part"
     if description.is_file():
         try:
             there = Cohort.model_validate_json(description.read_bytes())

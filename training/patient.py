@@ -23,6 +23,7 @@ from imaging.transforms import AffineTransform
 from training.aliases import Aliases, organ_numbers
 from training.dataset import HeldOutCase, write_case
 from training.discover import PatientFiles, ScanFiles
+from training.names import pair_name
 from training.pairs import LabelledScan, aligned_pair, write_pair
 from training.unusable import Rejection, Unusable, because
 
@@ -41,7 +42,8 @@ class PatientTask:
         out: Folder of the dataset.
         spacing_mm: Of the model grid.
         margin_voxels: Of a pair's box round the organs.
-        seed: Of the dataset.
+        seed: Of the sampling centres.
+        key: Of the pseudonyms.
         held_out: Whether native cases are kept too.
         done: Numbers of the days that are stored already.
     """
@@ -53,17 +55,18 @@ class PatientTask:
     spacing_mm: float
     margin_voxels: int
     seed: int
+    key: bytes = field(repr=False)
     held_out: bool
     done: frozenset[int] = frozenset()
 
     def name(self, day: int) -> str:
         """PATIENT-DAY."""
-        return f"{self.pseudonym}-{day:02d}"
+        return pair_name(self.pseudonym, day)
 
     def source(self, day: int) -> str:
-        """A hash over the files that a pair is made of, keyed by the seed, to notice when they change."""
+        """A hash over the files that a pair is made of, keyed like the pseudonyms, to notice when they change."""
         digests = [*self.files.planning.digests, *dict(self.files.dailies)[day].digests]
-        return blake2b("\n".join(digests).encode(), key=str(self.seed).encode(), digest_size=16).hexdigest()
+        return blake2b("\n".join(digests).encode(), key=self.key, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,17 @@
 """From a folder of DICOM to a dataset on disk: sort by reference, align, resample, split, and say what was left out.
 
-`python -m training prepare COHORT_DIR OUT`. The same cohort and settings give the same bytes with any number of
-workers. A second run does what is missing; a run with other settings into the same folder is refused. OUT holds
-pseudonyms only; OUT.key.csv beside it maps them to the files of the hospital and stays there.
+The same cohort, settings and key give the same bytes with any number of workers. A second run does what is missing; a
+run with other settings into the same folder is refused. OUT holds pseudonyms only; the key that they are made with,
+OUT.key, and OUT.key.csv, which maps them to the files of the hospital, lie beside it and stay there.
+
+A folder with the cohort.json of `training.cohort` is a virtual cohort: its key is the seed, so that everybody gets the
+same bytes, and dataset.json says `virtual`. Whoever else is found in such a folder is listed and left out.
 """
 
-import argparse
 import hashlib
 import json
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -15,10 +19,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.aliases import Aliases, read_aliases
-from training.dataset import FORMAT, SPLITS, Facts, Split, hash_of, patient_of, write_dataset
+from training.aliases import Aliases
+from training.begun import key_of, same_settings
+from training.cohort import DESCRIPTION, read_cohort
+from training.dataset import FORMAT, SPLITS, Facts, Split, hash_of, write_dataset
 from training.discover import Discovery, cohort_files, sort_cohort
 from training.headers import Header, read_header
+from training.keys import fingerprint, public_key
+from training.names import patient_of
 from training.patient import PatientTask, prepare_patient
 from training.processes import processes
 from training.rejected import folders, write_key, write_rejected
@@ -37,7 +45,7 @@ class Settings:
         margin_voxels: Of the model grid, kept round the organs of both days.
         validation: Part of the patients.
         test: Part of the patients.
-        seed: Of pseudonyms, split and sampling centres.
+        seed: Of split and sampling centres; of a virtual cohort's pseudonyms too.
     """
 
     spacing_mm: float = 1.0
@@ -55,45 +63,6 @@ class Prepared:
     rejections: tuple[Rejection, ...]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `prepare`."""
-    default = Settings()
-    parser.add_argument("cohort", type=Path, metavar="COHORT_DIR", help="folder of DICOM files, sorted in any way")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the dataset")
-    parser.add_argument("--spacing", type=float, default=default.spacing_mm, help="of the model grid in mm")
-    parser.add_argument("--validation", type=float, default=default.validation, help="part of the patients")
-    parser.add_argument("--test", type=float, default=default.test, help="part of the patients")
-    parser.add_argument("--seed", type=int, default=default.seed, help="of pseudonyms and split; keep it secret")
-    parser.add_argument("--aliases", type=Path, help='TOML file of lines such as Rectum = ["Endeldarm"]')
-    parser.add_argument("--planning", type=Path, help="file of Series Instance UIDs of planning CTs, one a line")
-    parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--margin", type=int, default=default.margin_voxels, help="voxels kept round the organs")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Prepare a dataset and say in a few lines what is in it."""
-    settings = Settings(
-        spacing_mm=arguments.spacing,
-        margin_voxels=arguments.margin,
-        validation=arguments.validation,
-        test=arguments.test,
-        seed=arguments.seed,
-    )
-    try:
-        prepared = prepare(
-            arguments.cohort,
-            arguments.out,
-            settings=settings,
-            aliases=read_aliases(arguments.aliases),
-            planning=_listed(arguments.planning),
-            workers=arguments.workers,
-        )
-    except (Unusable, ValueError) as error:
-        raise SystemExit(str(error)) from None
-    for line in summary(prepared):
-        print(line)
-
-
 def prepare(
     cohort: Path,
     out: Path,
@@ -101,6 +70,7 @@ def prepare(
     settings: Settings,
     aliases: Aliases,
     planning: frozenset[str] = frozenset(),
+    key: Path | None = None,
     workers: int = 1,
     progress: bool = True,
 ) -> Prepared:
@@ -112,25 +82,29 @@ def prepare(
         settings: What decides the bytes.
         aliases: Names of the organs.
         planning: Series Instance UIDs of planning CTs, where the rule of `training.discover` would choose others.
+        key: File with the key of the pseudonyms; without it that beside `out` is used, and made on the first run.
         workers: Processes, each with one patient in memory.
         progress: Whether to show bars.
 
     Raises:
-        Unusable: If the folder was made with other settings, or holds no usable pair.
+        Unusable: If the folder was made with other settings or another key, or holds no usable pair.
         ValueError: If the settings make no sense.
     """
-    _check(cohort, out, settings, workers)
-    _same_settings(out, settings, aliases, planning)
+    check(cohort, out, settings, workers)
+    described = read_cohort(cohort)
+    phantoms = described.patient_ids() if described else None
+    secret = key_of(out, key, seed=settings.seed, virtual=phantoms is not None)
+    same_settings(out, _wanted(settings, aliases, planning, secret))
     with processes(workers) as pool:
-        found = _discover(pool, cohort, aliases, planning, progress=progress)
-        names = pseudonyms((one for one in _patient_ids(found)), settings.seed)
+        found = _discover(pool, cohort, aliases, planning, phantoms, progress=progress)
+        names = pseudonyms((one for one in _patient_ids(found)), secret)
         split = split_patients(
             (patient.patient_id for patient in found.patients),
             validation=settings.validation,
             test=settings.test,
             seed=settings.seed,
         )
-        tasks = _tasks(found, names, split, out=out, settings=settings, aliases=aliases)
+        tasks = _tasks(found, names, split, out=out, settings=settings, aliases=aliases, key=secret)
         rejections = (*found.rejections, *_prepare_patients(pool, tasks, progress=progress))
     made = {
         task.name(day): digest
@@ -147,6 +121,7 @@ def prepare(
         spacing_mm=settings.spacing_mm,
         organs=aliases.organs,
         seed=settings.seed,
+        virtual=phantoms is not None,
         sha256=hash_of(made),
         split={
             name: tuple(sorted(names[one] for one, where in split.items() if where == name and names[one] in present))
@@ -158,52 +133,56 @@ def prepare(
     return Prepared(facts, rejections)
 
 
-def summary(prepared: Prepared) -> Iterator[str]:
-    """Counts of patients and pairs per split, and of what was left out."""
-    for split in SPLITS:
-        patients = set(prepared.facts.split[split])
-        pairs = sum(patient_of(name) in patients for name in prepared.facts.pairs)
-        yield f"{split}: {len(patients)} patients, {pairs} pairs"
-    yield f"rejected.csv: {len(prepared.rejections)} lines; cohort {prepared.facts.sha256[:12]}"
+def check(cohort: Path, out: Path, settings: Settings, workers: int) -> None:
+    """Refuse what can be refused before anything is read.
 
-
-def _check(cohort: Path, out: Path, settings: Settings, workers: int) -> None:
-    if settings.spacing_mm <= 0 or settings.margin_voxels < 0 or workers < 1:
+    Raises:
+        Unusable: If the dataset would lie inside the cohort.
+        ValueError: If the settings make no sense.
+    """
+    if not 0 < settings.spacing_mm < math.inf or settings.margin_voxels < 0 or workers < 1:
         raise ValueError("spacing and workers must be positive, the margin not negative")
     split_patients((), validation=settings.validation, test=settings.test, seed=settings.seed)
     if out.resolve().is_relative_to(cohort.resolve()):
         raise Unusable("the dataset would lie inside the cohort", "give a folder outside")
 
 
-def _same_settings(out: Path, settings: Settings, aliases: Aliases, planning: frozenset[str]) -> None:
-    """Note the settings in a new folder; refuse a folder of other ones."""
+def _wanted(settings: Settings, aliases: Aliases, planning: frozenset[str], key: bytes) -> dict[str, object]:
+    """What settings.json holds; no word of a key that is public anyway, which the seed stands for."""
     spellings = json.dumps([sorted(aliases.label_of.items()), sorted(planning)])
     wanted = {"format": FORMAT, **vars(settings), "names": hashlib.sha256(spellings.encode()).hexdigest()}
-    file = out / "settings.json"
-    if not file.exists():
-        if out.exists() and any(out.iterdir()):
-            raise Unusable("the folder for the dataset holds something else", "give an empty or a new folder")
-        out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(wanted, indent=1) + "\n")
-        return
-    known = json.loads(file.read_text())
-    different = sorted(key for key in wanted if known.get(key) != wanted[key])
-    if different:
-        what = ", ".join(f"{key} {known.get(key)} instead of {wanted[key]}" for key in different if key != "names")
-        raise Unusable(
-            f"the dataset was begun with {what or 'other aliases or planning CTs'}",
-            "give the same settings, or another folder",
-        )
+    return wanted if key == public_key(settings.seed) else {**wanted, "key": fingerprint(key)}
 
 
 def _discover(
-    pool: ProcessPoolExecutor, cohort: Path, aliases: Aliases, planning: frozenset[str], *, progress: bool
+    pool: ProcessPoolExecutor,
+    cohort: Path,
+    aliases: Aliases,
+    planning: frozenset[str],
+    phantoms: frozenset[str] | None,
+    *,
+    progress: bool,
 ) -> Discovery:
     files, rejections = cohort_files(cohort)
+    if phantoms is not None:
+        files = [file for file in files if Path(file) != cohort / DESCRIPTION]
     read = pool.map(read_header, files, chunksize=HEADERS_PER_CHUNK)
     headers: list[Header] = list(tqdm(read, total=len(files), desc="headers", unit="file", disable=not progress))
+    if phantoms is not None:
+        strangers = [header for header in headers if header.patient and header.patient not in phantoms]
+        headers = [header for header in headers if not header.patient or header.patient in phantoms]
+        rejections += _strangers(strangers)
     found = sort_cohort(headers, aliases, planning)
     return Discovery(found.patients, (*rejections, *found.rejections))
+
+
+def _strangers(headers: Sequence[Header]) -> list[Rejection]:
+    """Files of whoever is no phantom of a virtual cohort: its public key would give them away, so they get no name."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for header in headers:
+        files[header.patient].append(header.file)
+    reason, advice = "a patient is none of this virtual cohort", f"prepare those files elsewhere, without {DESCRIPTION}"
+    return [Rejection("", f"{len(own)} files", reason, advice, tuple(own)) for own in files.values()]
 
 
 def _patient_ids(found: Discovery) -> set[str]:
@@ -219,6 +198,7 @@ def _tasks(
     out: Path,
     settings: Settings,
     aliases: Aliases,
+    key: bytes,
 ) -> list[PatientTask]:
     tasks = []
     for patient in found.patients:
@@ -230,6 +210,7 @@ def _tasks(
             spacing_mm=settings.spacing_mm,
             margin_voxels=settings.margin_voxels,
             seed=settings.seed,
+            key=key,
             held_out=split[patient.patient_id] != "training",
         )
         done = frozenset(day for day, _ in patient.dailies if _stored(task, day) is not None)
@@ -242,10 +223,10 @@ def _stored(task: PatientTask, day: int) -> str | None:
     name = task.name(day)
     try:
         facts = json.loads((task.out / "pairs" / name / "pair.json").read_text())
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return None
     complete = not task.held_out or (task.out / "cases" / name / "case.json").exists()
-    return facts["sha256"] if complete and facts.get("source") == task.source(day) else None
+    return facts.get("sha256") if complete and facts.get("source") == task.source(day) else None
 
 
 def _prepare_patients(
@@ -276,13 +257,3 @@ def _places(tasks: Sequence[PatientTask], made: Mapping[str, str]) -> Iterator[t
             if task.name(day) in made:
                 for folder in folders((*files.images, files.structures)):
                     yield task.name(day), folder
-
-
-def _listed(file: Path | None) -> frozenset[str]:
-    """The UIDs in a file, one a line."""
-    if file is None:
-        return frozenset()
-    try:
-        return frozenset(line.strip() for line in file.read_text().splitlines() if line.strip())
-    except (OSError, ValueError):
-        raise Unusable("the file of planning CTs cannot be read", "give a text file of Series Instance UIDs") from None

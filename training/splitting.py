@@ -1,24 +1,32 @@
-"""Who is in which split and under which pseudonym: both from Patient ID and seed alone.
+"""Who is in which split, from Patient ID and seed alone, and under which pseudonym, from Patient ID and key.
 
-A pseudonym is no anonymity: whoever has the seed and a list of Patient IDs can tell who is who.
+A pseudonym is no anonymity: whoever has the key and a list of Patient IDs can tell who is who. The seed is no secret;
+with the list it tells in which split a patient is, and no more.
 """
 
 from collections.abc import Iterable
 from hashlib import blake2b
 
 from training.dataset import Split
+from training.keys import public_key
 from training.unusable import Unusable
 
 
-def pseudonyms(patient_ids: Iterable[str], seed: int) -> dict[str, str]:
+def pseudonyms(patient_ids: Iterable[str], key: bytes) -> dict[str, str]:
     """8 hexadecimal digits for every Patient ID.
+
+    Args:
+        patient_ids: Of all patients.
+        key: Of `training.keys`, 1 to 64 bytes.
 
     Raises:
         Unusable: If two patients get the same one.
     """
-    found = {patient_id: _keyed(patient_id, seed, 4).hex() for patient_id in patient_ids}
+    found = {patient_id: _keyed(patient_id, key, 4, b"pseudonym").hex() for patient_id in patient_ids}
     if len(set(found.values())) < len(found):
-        raise Unusable("two patients get the same pseudonym with this seed", "choose another seed")
+        raise Unusable(
+            "two patients get the same pseudonym with this key", "take another key; virtual patients another seed"
+        )
     return found
 
 
@@ -37,9 +45,10 @@ def split_patients(patient_ids: Iterable[str], *, validation: float, test: float
     Raises:
         ValueError: If the parts are not from 0 to 1 together.
     """
-    if min(validation, test) < 0 or validation + test > 1:
+    if not (0 <= validation <= 1 and 0 <= test <= 1 and validation + test <= 1):
         raise ValueError("the parts for validation and test must be from 0 to 1, and at most 1 together")
-    ordered = sorted(set(patient_ids), key=lambda patient_id: (_keyed(patient_id, seed, 32, b"split"), patient_id))
+    key = public_key(seed)
+    ordered = sorted(set(patient_ids), key=lambda patient_id: (_keyed(patient_id, key, 32, b"split"), patient_id))
     tested = round(test * len(ordered))
     last = min(tested + round(validation * len(ordered)), len(ordered))
     return {
@@ -48,5 +57,5 @@ def split_patients(patient_ids: Iterable[str], *, validation: float, test: float
     }
 
 
-def _keyed(patient_id: str, seed: int, size: int, use: bytes = b"pseudonym") -> bytes:
-    return blake2b(patient_id.encode(), key=str(seed).encode(), person=use, digest_size=size).digest()
+def _keyed(patient_id: str, key: bytes, size: int, use: bytes) -> bytes:
+    return blake2b(patient_id.encode(), key=key, person=use, digest_size=size).digest()

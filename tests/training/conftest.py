@@ -16,3 +16,11 @@ def pairs():
     from .tiny import tiny_pairs
 
     return tiny_pairs()
+
+
+@pytest.fixture(scope="session")
+def rendered_scans():
+    """Planning CT and two days of one phantom, coarse; drawn once, because that takes ten seconds."""
+    from .dicom_cohort import render_scans
+
+    return render_scans()

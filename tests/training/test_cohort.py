@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydantic import ValidationError
 
-from training.cohort import CohortError, draw_cohort, missing_scans, write_cohort
+from training.cohort import CohortError, draw_cohort, missing_scans, read_cohort, write_cohort
 
 SMALL = {"patients": 1, "scans": 2, "in_plane": 96, "slices": 6}
 
@@ -39,7 +39,7 @@ def test_no_two_cohorts_share_an_anatomy():
 
 
 def test_numbers_out_of_range_are_refused():
-    for wrong in ({"patients": 0}, {"patients": 1001}, {"seed": -1}, {"scans": 1}, {"in_plane": 8}):
+    for wrong in ({"patients": 0}, {"patients": 1001}, {"seed": -1}, {"seed": -9999}, {"scans": 1}, {"in_plane": 8}):
         with pytest.raises(ValidationError):
             draw_cohort("A", **wrong)
 
@@ -109,3 +109,12 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / "cohort.json").write_text(json.dumps({"clinic": "C"}))
     with pytest.raises(CohortError, match="does not describe"):
         next(write_cohort("A", tmp_path, **SMALL))
+
+
+def test_a_cohort_knows_the_patient_ids_in_its_files(folder, tmp_path):
+    (patient,) = (f for f in folder.iterdir() if f.is_dir())
+    image = pydicom.dcmread(patient / "planning" / "CT_0001.dcm")
+    assert read_cohort(folder).patient_ids() == {image.PatientID}
+    assert read_cohort(tmp_path) is None
+    (tmp_path / "cohort.json").write_text('{"study": "of somebody else"}')
+    assert read_cohort(tmp_path) is None

@@ -9,6 +9,7 @@ from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
 from training.dataset import Facts, HeldOutCase, hash_of, read_dataset, read_datasets, write_case, write_dataset
+from training.keys import public_key
 from training.pairs import AlignedPair, LabelledScan, write_pair
 from training.splitting import pseudonyms, split_patients
 from training.unusable import Unusable
@@ -37,7 +38,13 @@ def case(name: str) -> HeldOutCase:
     return HeldOutCase(name, name.split("-", maxsplit=1)[0], scans[0], scans[1], AffineTransform(affine))
 
 
-def write(folder: Path, *, spacing_mm: float = 2.0, patients: tuple[str, str] = (TRAINED, HELD_OUT)) -> Path:
+def write(
+    folder: Path,
+    *,
+    spacing_mm: float = 2.0,
+    patients: tuple[str, str] = (TRAINED, HELD_OUT),
+    virtual: bool = False,
+) -> Path:
     names = [f"{patients[0]}-01", f"{patients[0]}-02", f"{patients[1]}-01"]
     made = {
         name: write_pair(pair(number), folder / "pairs", name=name, targets=(3, 4), seed=number)
@@ -46,7 +53,13 @@ def write(folder: Path, *, spacing_mm: float = 2.0, patients: tuple[str, str] = 
     write_case(case(names[2]), folder / "cases")
     split = {"training": (patients[0],), "validation": (patients[1],), "test": ()}
     facts = Facts(
-        spacing_mm=spacing_mm, organs=("A", "B", "C", "D"), seed=1, sha256=hash_of(made), split=split, pairs=made
+        spacing_mm=spacing_mm,
+        organs=("A", "B", "C", "D"),
+        seed=1,
+        virtual=virtual,
+        sha256=hash_of(made),
+        split=split,
+        pairs=made,
     )
     write_dataset(facts, folder)
     return folder
@@ -97,6 +110,41 @@ def test_a_pair_that_is_not_listed_is_not_read_and_a_changed_one_is_refused(tmp_
         dataset.pairs("training")
 
 
+def test_an_array_that_changed_on_the_disk_is_noticed_where_training_starts(tmp_path: Path) -> None:
+    dataset = read_dataset(write(tmp_path))
+    assert [one.sha256 for one in dataset.verified_pairs("training")] == [
+        dataset.facts.pairs[name] for name in dataset.names("training")
+    ]
+    damaged = tmp_path / "pairs" / f"{TRAINED}-02" / "images.npy"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    assert len(dataset.pairs("training")) == 2
+    with pytest.raises(ValueError, match=f"{TRAINED}-02 .* delete its folder"):
+        dataset.verified_pairs("training")
+
+
+def test_a_truncated_or_missing_array_is_refused_with_advice(tmp_path: Path) -> None:
+    dataset = read_dataset(write(tmp_path))
+    images = tmp_path / "pairs" / f"{TRAINED}-01" / "images.npy"
+    images.write_bytes(images.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="delete its folder"):
+        dataset.pairs("training")
+    images.unlink()
+    with pytest.raises(ValueError, match="delete its folder"):
+        dataset.pairs("training")
+
+
+def test_datasets_are_virtual_together_only_if_each_is_and_others_say_nothing_of_it(tmp_path: Path) -> None:
+    phantoms = write(tmp_path / "a", virtual=True)
+    more = write(tmp_path / "b", virtual=True, patients=("00000003", "00000004"))
+    real = write(tmp_path / "c", patients=("00000005", "00000006"))
+    assert read_datasets([phantoms, more]).virtual
+    assert not read_datasets([phantoms, real]).virtual
+    assert not read_dataset(real).virtual
+    assert "virtual" not in (real / "dataset.json").read_text()
+
+
 def test_an_unfinished_dataset_and_one_of_another_format_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="training prepare"):
         read_dataset(tmp_path)
@@ -145,19 +193,24 @@ def test_one_more_patient_moves_at_most_one_other_across_each_border() -> None:
 
 
 def test_parts_that_make_no_sense_are_refused() -> None:
-    for validation, test in ((0.6, 0.6), (-0.1, 0.0)):
+    for validation, test in ((0.6, 0.6), (-0.1, 0.0), (float("nan"), 0.0)):
         with pytest.raises(ValueError, match="at most 1"):
             split_patients(["P"], validation=validation, test=test, seed=0)
 
 
-def test_pseudonyms_are_8_hex_digits_that_change_with_the_seed() -> None:
-    names = pseudonyms(["P1", "P2"], 42)
+def test_pseudonyms_are_8_hex_digits_that_change_with_the_key() -> None:
+    names = pseudonyms(["P1", "P2"], bytes(32))
     assert all(len(name) == 8 and int(name, 16) >= 0 for name in names.values())
-    assert names == pseudonyms(["P2", "P1"], 42)
-    assert names["P1"] != pseudonyms(["P1"], 43)["P1"]
+    assert names == pseudonyms(["P2", "P1"], bytes(32))
+    assert names["P1"] != pseudonyms(["P1"], bytes(31) + b"1")["P1"]
+
+
+def test_a_virtual_patient_keeps_its_pseudonym_for_ever() -> None:
+    """Published numbers name virtual cases by it."""
+    assert pseudonyms(["PHANTOM-A-1002020"], public_key(42)) == {"PHANTOM-A-1002020": "15220158"}
 
 
 def test_two_patients_of_one_pseudonym_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.splitting._keyed", lambda *_: b"1234")
     with pytest.raises(Unusable, match="same pseudonym"):
-        pseudonyms(["P1", "P2"], 42)
+        pseudonyms(["P1", "P2"], bytes(32))

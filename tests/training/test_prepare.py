@@ -1,8 +1,10 @@
 """From DICOM to a dataset: the same bytes each time, what is damaged is listed, the rest is prepared."""
 
+import argparse
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +14,23 @@ from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform
 from training.aliases import read_aliases
 from training.dataset import read_dataset
+from training.keys import key_beside, read_key
 from training.pairs import labels_on
-from training.prepare import Prepared, Settings, prepare, summary
+from training.prepare import Prepared, Settings, prepare
+from training.prepare_command import add_arguments, summary
+from training.prepare_command import run as command
 from training.splitting import pseudonyms
 from training.unusable import Unusable
 
-from .dicom_cohort import Writer, drop_contours_above, edit, rename_rois, render_scans
+from .dicom_cohort import Writer, drop_contours_above, edit, rename_rois
 
 SETTINGS = Settings(spacing_mm=6.0, margin_voxels=3, validation=0.5)
 PATIENTS = ("Jansen-1", "Jansen-2")
 
 
 @pytest.fixture(scope="module")
-def scans():
-    return render_scans()
+def scans(rendered_scans):
+    return rendered_scans
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +49,21 @@ def out(tmp_path_factory, cohort) -> Path:
     return folder
 
 
-def run(cohort: Path, out: Path, *, settings: Settings = SETTINGS, workers: int = 1) -> Prepared:
-    return prepare(cohort, out, settings=settings, aliases=read_aliases(), workers=workers, progress=False)
+def run(
+    cohort: Path, out: Path, *, settings: Settings = SETTINGS, workers: int = 1, key: Path | None = None
+) -> Prepared:
+    return prepare(cohort, out, settings=settings, aliases=read_aliases(), key=key, workers=workers, progress=False)
+
+
+def names_in(out: Path, patients: Sequence[str] = PATIENTS) -> dict[str, str]:
+    return pseudonyms(patients, read_key(key_beside(out)))
+
+
+def copied(out: Path, to: Path) -> Path:
+    """A dataset with its key."""
+    shutil.copytree(out, to)
+    shutil.copy(key_beside(out), key_beside(to))
+    return to
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -59,7 +77,7 @@ def rejected(out: Path) -> list[dict[str, str]]:
 
 def test_every_day_becomes_a_pair_and_held_out_ones_a_case(out: Path) -> None:
     dataset = read_dataset(out)
-    names = pseudonyms(PATIENTS, SETTINGS.seed)
+    names = names_in(out)
     assert sorted(dataset.facts.pairs) == sorted(f"{name}-0{day}" for name in names.values() for day in (1, 2))
     (held_out,) = dataset.facts.split["validation"]
     assert dataset.case_names("validation") == (f"{held_out}-01", f"{held_out}-02")
@@ -91,7 +109,7 @@ def test_a_pair_shows_what_the_service_would_be_shown(out: Path) -> None:
 
 
 def test_one_worker_makes_the_same_bytes_as_two(cohort: Path, out: Path, tmp_path: Path) -> None:
-    run(cohort, tmp_path / "A", workers=1)
+    run(cohort, tmp_path / "A", workers=1, key=key_beside(out))
     assert content(tmp_path / "A") == content(out)
 
 
@@ -107,14 +125,44 @@ def test_the_key_beside_the_dataset_leads_back_to_the_folders(cohort: Path, out:
     assert key.stat().st_mode & 0o077 == 0
     with key.open(newline="") as stream:
         places = {line["what"]: line["source"] for line in csv.DictReader(stream)}
-    name = pseudonyms(PATIENTS, SETTINGS.seed)[PATIENTS[0]]
+    name = names_in(out)[PATIENTS[0]]
     assert places[f"{name} planning"] == str(cohort / PATIENTS[0] / "scan0")
     assert places[f"{name}-02"] == str(cohort / PATIENTS[0] / "scan2")
 
 
+def test_the_key_is_random_beside_the_dataset_and_nowhere_in_it(out: Path, cohort: Path, tmp_path: Path) -> None:
+    """Hazard: whoever can compute the pseudonyms of a list of Patient IDs can tell who is who."""
+    key = key_beside(out)
+    assert (key.stat().st_mode & 0o777, len(read_key(key))) == (0o600, 32)
+    for data in content(out).values():
+        assert read_key(key) not in data
+        assert read_key(key).hex().encode() not in data
+    other = run(cohort, tmp_path / "A")
+    assert read_key(key_beside(tmp_path / "A")) != read_key(key)
+    assert not set(other.facts.pairs) & set(read_dataset(out).facts.pairs)
+
+
+def test_a_dataset_is_continued_with_its_own_key_only(cohort: Path, out: Path, tmp_path: Path) -> None:
+    before = key_beside(out).read_bytes()
+    run(cohort, out)
+    assert key_beside(out).read_bytes() == before
+    copy, other = copied(out, tmp_path / "A"), tmp_path / "other.key"
+    other.write_text("ab" * 32)
+    with pytest.raises(Unusable, match="begun with another key"):
+        run(cohort, copy, key=other)
+    key_beside(copy).unlink()
+    with pytest.raises(Unusable, match=r"the key .* is gone; put A\.key back"):
+        run(cohort, copy)
+    assert not key_beside(copy).exists()
+    other.write_text("ab" * 31)
+    with pytest.raises(Unusable, match="32 bytes"):
+        run(cohort, tmp_path / "B", key=other)
+    with pytest.raises(Unusable, match="lies inside the dataset"):
+        run(cohort, copy, key=copy / "settings.json")
+
+
 def test_a_second_run_makes_only_what_is_missing(cohort: Path, out: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "A"
-    shutil.copytree(out, copy)
+    copy = copied(out, tmp_path / "A")
     gone, *kept = sorted((copy / "pairs").iterdir())
     shutil.rmtree(gone)
     before = {folder: (folder / "pair.json").stat().st_mtime_ns for folder in kept}
@@ -124,11 +172,10 @@ def test_a_second_run_makes_only_what_is_missing(cohort: Path, out: Path, tmp_pa
 
 
 def test_a_scan_that_changed_is_made_again(cohort: Path, out: Path, tmp_path: Path, scans) -> None:
-    changed, copy = tmp_path / "cohort", tmp_path / "A"
+    changed, copy = tmp_path / "cohort", copied(out, tmp_path / "A")
     shutil.copytree(cohort, changed)
-    shutil.copytree(out, copy)
     shutil.rmtree(changed / PATIENTS[0] / "scan2")
-    name = f"{pseudonyms(PATIENTS, SETTINGS.seed)[PATIENTS[0]]}-01"
+    name = f"{names_in(out)[PATIENTS[0]]}-01"
     rename_rois(changed / PATIENTS[0] / "scan1" / "RS.dcm", {"Rectum": "Endeldarm"})
     before = (copy / "pairs" / name / "pair.json").read_bytes()
     prepared = run(changed, copy)
@@ -139,9 +186,12 @@ def test_a_scan_that_changed_is_made_again(cohort: Path, out: Path, tmp_path: Pa
 def test_other_settings_and_a_strange_folder_are_refused(cohort: Path, out: Path, tmp_path: Path) -> None:
     with pytest.raises(Unusable, match=r"spacing_mm 6\.0 instead of 2\.5"):
         run(cohort, out, settings=Settings(spacing_mm=2.5, margin_voxels=3, validation=0.5))
-    (tmp_path / "thesis.txt").touch()
+    strange = tmp_path / "thesis"
+    strange.mkdir()
+    (strange / "thesis.txt").touch()
     with pytest.raises(Unusable, match="something else"):
-        run(cohort, tmp_path)
+        run(cohort, strange)
+    assert not key_beside(strange).exists()
     with pytest.raises(Unusable, match="inside the cohort"):
         run(cohort, cohort / "out")
 
@@ -153,6 +203,36 @@ def test_the_summary_counts_patients_and_pairs(cohort: Path, out: Path) -> None:
         "validation: 1 patients, 2 pairs",
         "test: 0 patients, 0 pairs",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["--spacing", "nan"], "spacing and workers must be positive"),
+        (["--validation", "nan"], "must be from 0 to 1"),
+        (["--workers", "0"], "spacing and workers must be positive"),
+        (["--planning", "none.txt"], "give a text file"),
+        (["--key", "none.key"], "give the .key file"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_with_what_to_do(
+    cohort: Path, tmp_path: Path, words: list[str], advice: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(SystemExit, match=advice) as found:
+        command(parser.parse_args([str(cohort), str(tmp_path / "A"), *words]))
+    assert "\n" not in str(found.value)
+
+
+def test_damaged_notes_of_an_earlier_run_are_refused_or_made_again(cohort: Path, out: Path, tmp_path: Path) -> None:
+    copy = copied(out, tmp_path / "A")
+    next((copy / "pairs").iterdir()).joinpath("pair.json").write_text("{")
+    run(cohort, copy)
+    assert content(copy) == content(out)
+    (copy / "settings.json").write_text("{")
+    with pytest.raises(Unusable, match="choose a new folder"):
+        run(cohort, copy)
 
 
 DAMAGE = {
@@ -235,7 +315,7 @@ def scrambled(dataset) -> None:
 def test_a_damaged_cohort_is_listed_line_by_line_and_the_rest_prepared(tmp_path: Path, scans) -> None:
     damage(Writer(tmp_path / "cohort", scans))
     prepared = run(tmp_path / "cohort", tmp_path / "out", workers=2)
-    names = pseudonyms([f"patient {number}" for number in range(1, 10)], SETTINGS.seed)
+    names = names_in(tmp_path / "out", [f"patient {number}" for number in range(1, 10)])
     lines = rejected(tmp_path / "out")
     for kind, (number, reason) in DAMAGE.items():
         own = [line for line in lines if line["patient"] == names.get(f"patient {number}", "")]
