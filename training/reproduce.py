@@ -11,7 +11,7 @@ import argparse
 import math
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -20,25 +20,23 @@ from pathlib import Path
 from pydantic import Field
 from tqdm import tqdm
 
-from imaging.arrays import MaskVoxels
 from imaging.model import Device
 from training.aliases import read_aliases
 from training.baselines.elastix import elastix_systems
-from training.baselines.hybrid import HybridSystem
 from training.baselines.references import reference_systems
 from training.checkpoint import read_network, stages_of
 from training.cohort import ClinicName, complete_cohort, draw_cohort, missing_scans
 from training.dataset import Dataset, Split, cohort_hash, read_dataset, read_datasets
 from training.evaluation.command import cases_of, compare
-from training.evaluation.loading import network_system
+from training.evaluation.loading import hybrid_system, network_system
 from training.evaluation.run import Protocol, evaluate
-from training.evaluation.scores import CaseScore, filled
+from training.evaluation.scores import CaseScore
 from training.evaluation.statistics import by_case, summarise
-from training.evaluation.system import HeldOutCase, System
+from training.evaluation.system import System
 from training.prepare import Settings, prepare
 from training.processes import processes
 from training.recipe import RECIPES, Recipe, RecipePart, read_recipe
-from training.reproduction_page import write_page
+from training.reproduction_page import provenance, write_page
 from training.train import train
 
 FILE = Path(__file__).parent / "reproduction.toml"
@@ -110,7 +108,7 @@ class Reproduction:
         """
         wanted = [elastix] if isinstance(elastix, str) else elastix
         registrations = [one for one in elastix_systems(threads=1) if wanted is None or one.name in wanted]
-        hybrid = HybridSystem(bladder=_bladder_of(self), threads=1)
+        hybrid = hybrid_system(self.run(BLADDER_NETWORK), device=self.device)
         networks = [
             network_system(title, self.run(system), device=self.device) for system, title in self.networks.items()
         ]
@@ -282,17 +280,7 @@ def _facts(experiment: Reproduction) -> Iterator[str]:
     steps = sorted({one.step for one in trained.values()})
     minutes = sum(one.seconds for one in trained.values()) / 60
     yield f"{len(trained)} networks, {' or '.join(map(str, steps))} steps each, {minutes:.0f} minutes in training steps"
-
-
-def _bladder_of(experiment: Reproduction) -> Callable[[HeldOutCase], MaskVoxels]:
-    """The bladder on the daily CT as the single-task segmentation network sees it, which never saw the plan."""
-    system = network_system("bladder", experiment.run(BLADDER_NETWORK), device=experiment.device)
-    label = experiment.recipe(BLADDER_NETWORK).organs.index("Bladder") + 1
-
-    def bladder(case: HeldOutCase) -> MaskVoxels:
-        return filled(system.contour(case).paths["segmentation"], label, case.daily.volume.geometry.shape)
-
-    return bladder
+    yield from provenance(trained)
 
 
 def _mean_over_organs(scores: Sequence[CaseScore], system: str) -> float:
