@@ -1,12 +1,14 @@
 """The body outline, found anew in a CT: the couch, and everything else that is not the patient, stays outside."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numba import njit
-from scipy import ndimage
 
 from imaging.arrays import FloatVoxels, HuVoxels, MaskVoxels
 from imaging.geometry import VolumeGeometry
 from imaging.masks import RoiPatch
+from imaging.runs import find_pieces, paint
 from imaging.volume import Volume
 
 SKIN_HU = -350.0
@@ -41,7 +43,7 @@ def find_body(volume: Volume, *, roi_number: int = 0) -> RoiPatch | None:
         A patch whose geometry has the planes of the CT and larger pixels, or None where no body is seen.
     """
     step_x, step_y = (max(1, round(WORKING_MM / spacing)) for spacing in volume.geometry.spacing_mm[:2])
-    hu = _averaged(volume.hu, step_y, step_x)
+    hu = _averaged(volume.hu, (step_y, step_x))
     geometry = _coarser(volume.geometry, hu.shape, (step_x, step_y))
     dense = hu > SKIN_HU
     times = max(1, round(THINNEST_MM / 2 / max(geometry.spacing_mm[:2])))
@@ -49,11 +51,12 @@ def find_body(volume: Volume, *, roi_number: int = 0) -> RoiPatch | None:
     if not core.any():
         return None
     body = _filled(_dilated(core, times + 1) & dense)
-    soft = np.clip(0.5 + (hu - np.float32(SKIN_HU)) / np.float32(2 * _SOFT_HU), 0, 1)
-    soft[body & ~dense] = 1.0
-    soft[dense & ~body] = 0.0
     lower, upper = _box(body)
-    inside = soft[lower[0] : upper[0], lower[1] : upper[1], lower[2] : upper[2]].copy()
+    box = tuple(slice(first, last) for first, last in zip(lower, upper, strict=True))
+    hu, dense, body = hu[box], dense[box], body[box]
+    inside = np.clip(0.5 + (hu - np.float32(SKIN_HU)) / np.float32(2 * _SOFT_HU), 0, 1)
+    inside[body & ~dense] = 1.0
+    inside[dense & ~body] = 0.0
     return RoiPatch(roi_number, lower, inside, geometry)
 
 
@@ -65,37 +68,54 @@ def _coarser(geometry: VolumeGeometry, shape: tuple[int, ...], steps: tuple[int,
     return VolumeGeometry((planes, rows, columns), origin, (step_x * sx, step_y * sy, sz))
 
 
-@njit(cache=True, nogil=True)
-def _averaged(hu: HuVoxels, step_y: int, step_x: int) -> FloatVoxels:
-    """Mean over blocks of step_y x step_x pixels; a last incomplete block is the mean of what there is."""
+def _averaged(hu: HuVoxels, steps: tuple[int, int]) -> FloatVoxels:
+    """Mean over blocks of `steps` (y, x) pixels; a last incomplete block is the mean of what there is."""
     planes, rows, columns = hu.shape
-    out = np.zeros((planes, (rows + step_y - 1) // step_y, (columns + step_x - 1) // step_x), np.float32)
+    means = np.empty((planes, -(-rows // steps[0]), -(-columns // steps[1])), np.float32)
+    half = planes // 2
+    with ThreadPoolExecutor(2) as pool:
+        # The whole CT is read once; one core does not use up the memory's speed.
+        list(pool.map(_average, (hu[:half], hu[half:]), (means[:half], means[half:]), (steps, steps)))
+    return means
+
+
+@njit(cache=True, nogil=True)
+def _average(hu: HuVoxels, means: FloatVoxels, steps: tuple[int, int]) -> None:
+    planes, rows, columns = hu.shape
+    sums = np.empty(columns, np.int32)
     for k in range(planes):
-        for row in range(out.shape[1]):
-            first, last = row * step_y, min(rows, (row + 1) * step_y)
-            for j in range(first, last):
-                for column in range(out.shape[2]):
-                    total = 0
-                    for i in range(column * step_x, min(columns, (column + 1) * step_x)):
-                        total += hu[k, j, i]
-                    out[k, row, column] += total
-            for column in range(out.shape[2]):
-                width = min(columns, (column + 1) * step_x) - column * step_x
-                out[k, row, column] /= width * (last - first)
-    return out
+        for row in range(means.shape[1]):
+            first, last = row * steps[0], min(rows, (row + 1) * steps[0])
+            sums[:] = hu[k, first]
+            for j in range(first + 1, last):
+                sums += hu[k, j]
+            for column in range(means.shape[2]):
+                start, end = column * steps[1], min(columns, (column + 1) * steps[1])
+                total = 0
+                for i in range(start, end):
+                    total += sums[i]
+                means[k, row, column] = total / ((end - start) * (last - first))
 
 
 def _eroded(mask: MaskVoxels, times: int) -> MaskVoxels:
     """In-plane erosion, cross and square in turn, which is nearly a disc; outside the picture counts as inside."""
+    planes, rows, columns = mask.shape
+    # With a pixel of the outside behind each row and plane, a neighbour is a fixed way off in one long line of pixels,
+    # on which numpy is ten times faster than on rows.
+    framed = np.ones((planes, rows + 1, columns + 1), np.bool_)
+    framed[:, :rows, :columns] = mask
     for turn in range(times):
-        rows, columns = mask.copy(), mask.copy()
-        rows[:, 1:] &= mask[:, :-1]
-        rows[:, :-1] &= mask[:, 1:]
-        source = mask if turn % 2 == 0 else rows
-        columns[:, :, 1:] &= source[:, :, :-1]
-        columns[:, :, :-1] &= source[:, :, 1:]
-        mask = rows & columns
-    return mask
+        line = framed.reshape(-1)
+        upright = line.copy()
+        upright[columns + 1 :] &= line[: -columns - 1]
+        upright[: -columns - 1] &= line[columns + 1 :]
+        source = line if turn % 2 == 0 else upright
+        eroded = upright.copy()
+        eroded[1:] &= source[:-1]
+        eroded[:-1] &= source[1:]
+        framed = eroded.reshape(framed.shape)
+        framed[:, rows] = framed[:, :, columns] = True
+    return np.ascontiguousarray(framed[:, :rows, :columns])
 
 
 def _dilated(mask: MaskVoxels, times: int) -> MaskVoxels:
@@ -104,24 +124,25 @@ def _dilated(mask: MaskVoxels, times: int) -> MaskVoxels:
 
 def _largest(mask: MaskVoxels, geometry: VolumeGeometry) -> MaskVoxels:
     """The largest connected piece and those of `SMALLEST_SHARE` of it; nothing if it is below `SMALLEST_CC`."""
-    labels, _ = ndimage.label(mask)
-    volumes = np.bincount(labels.ravel()).astype(np.float64) * geometry.voxel_cc
-    volumes[0] = 0.0
-    kept = volumes >= max(SMALLEST_CC, SMALLEST_SHARE * float(volumes.max()))
-    pieces: MaskVoxels = kept[labels]
-    return pieces
+    rows, starts, ends, pieces = find_pieces(mask.view(np.uint8), 0, True)
+    volumes = np.bincount(pieces, ends - starts) * geometry.voxel_cc
+    kept = volumes >= max(SMALLEST_CC, SMALLEST_SHARE * float(volumes.max(initial=0.0)))
+    largest = np.zeros_like(mask)
+    wanted = kept[pieces]
+    paint(largest, rows[wanted], starts[wanted], ends[wanted], True)
+    return largest
 
 
 def _filled(mask: MaskVoxels) -> MaskVoxels:
     """Hollows closed in their plane: what the picture's border cannot reach through air."""
-    in_plane = np.zeros((3, 3, 3), np.bool_)
-    in_plane[1] = [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
-    labels, count = ndimage.label(~mask, structure=in_plane)
-    outside = np.zeros(count + 1, np.bool_)
-    for border in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
-        outside[border] = True
-    outside[0] = False
-    filled: MaskVoxels = ~outside[labels]
+    _, height, width = mask.shape
+    rows, starts, ends, pieces = find_pieces((~mask).view(np.uint8), 0, False)
+    at_border = (starts == 0) | (ends == width) | (rows % height == 0) | (rows % height == height - 1)
+    outside = np.zeros(len(pieces), np.bool_)
+    outside[pieces[at_border]] = True
+    air = outside[pieces]
+    filled = np.ones_like(mask)
+    paint(filled, rows[air], starts[air], ends[air], False)
     return filled
 
 

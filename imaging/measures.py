@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from imaging.arrays import MaskVoxels, Points
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
+from imaging.runs import find_pieces
 
 SPECK_CC = 0.05
 """A component smaller than this is a speck of the rasteriser, not an island."""
@@ -143,73 +144,9 @@ def _run_sums(words, bits):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _count_components(words, bit, smallest):  # type: ignore[no-untyped-def]
-    """Face-connected components of at least `smallest` voxels whose word has the bit set, by union of runs along x."""
-    row_start, starts, ends = _runs(words, bit)
-    depth, height, _ = words.shape
-    parent = np.arange(len(starts))
-    for row in range(depth * height):
-        if row % height:
-            _join(parent, starts, ends, row_start, (row - 1, row))
-        if row >= height:
-            _join(parent, starts, ends, row_start, (row - height, row))
+    """Face-connected components of at least `smallest` voxels whose word has the bit set."""
+    _, starts, ends, pieces = find_pieces(words, bit, True)
     sizes = np.zeros(len(starts), np.int64)
     for run in range(len(starts)):
-        sizes[_root(parent, run)] += ends[run] - starts[run]
+        sizes[pieces[run]] += ends[run] - starts[run]
     return np.sum(sizes >= max(smallest, 1))
-
-
-@njit(nogil=True, cache=True)
-def _runs(words, bit):  # type: ignore[no-untyped-def]
-    """Half-open runs along x, row by row; row r holds runs row_start[r] to row_start[r + 1]."""
-    depth, height, width = words.shape
-    row_start = np.zeros(depth * height + 1, np.int64)
-    starts = np.empty(max(depth * height * 2, 16), np.int32)
-    ends = np.empty_like(starts)
-    shift, one = np.uint64(bit), np.uint64(1)
-    count = 0
-    for k in range(depth):
-        for j in range(height):
-            i = 0
-            first = count
-            while i < width:
-                word = words[k, j, i]
-                start = i
-                i += 1
-                while i < width and words[k, j, i] == word:
-                    i += 1
-                if not (np.uint64(word) >> shift) & one:
-                    continue
-                if count > first and ends[count - 1] == start:
-                    ends[count - 1] = i
-                    continue
-                if count == len(starts):
-                    starts = np.concatenate((starts, np.empty_like(starts)))
-                    ends = np.concatenate((ends, np.empty_like(ends)))
-                starts[count], ends[count] = start, i
-                count += 1
-            row_start[k * height + j + 1] = count
-    return row_start, starts[:count], ends[:count]
-
-
-@njit(nogil=True, cache=True)
-def _join(parent, starts, ends, row_start, rows):  # type: ignore[no-untyped-def]
-    """Unite the runs of two neighbouring rows where they overlap."""
-    a, a_end = row_start[rows[0]], row_start[rows[0] + 1]
-    b, b_end = row_start[rows[1]], row_start[rows[1] + 1]
-    while a < a_end and b < b_end:
-        if starts[a] < ends[b] and starts[b] < ends[a]:
-            root_a, root_b = _root(parent, a), _root(parent, b)
-            if root_a != root_b:
-                parent[max(root_a, root_b)] = min(root_a, root_b)
-        if ends[a] < ends[b]:
-            a += 1
-        else:
-            b += 1
-
-
-@njit(nogil=True, cache=True)
-def _root(parent, run):  # type: ignore[no-untyped-def]
-    while parent[run] != run:
-        parent[run] = parent[parent[run]]
-        run = parent[run]
-    return run
