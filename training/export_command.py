@@ -48,6 +48,7 @@ class Export:
     dataset: Dataset
     splits: tuple[Split, ...]
     release: Release
+    remarks: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,10 +124,9 @@ def plan_export(
     splits: list[Split] = [split for split in ("validation", "test") if dataset.case_names(split)]
     if not splits:
         raise ValueError("the dataset has no held-out patient: run `prepare` with --validation 0.2 --test 0.2")
-    remark = remark_on(trained.recipe.name, cohorts_of(trained), dataset, splits)
-    if remark:
-        print(remark)
-    return Export(run, trained, dataset, tuple(splits), words)
+    # Not the word under which tables have the exported file: the card speaks of the model alone.
+    remark = remark_on("The network", cohorts_of(trained), dataset, splits)
+    return Export(run, trained, dataset, tuple(splits), words, (remark,) if remark else ())
 
 
 def export_into(folder: Path, plan: Export, *, results: Path, device: Device = "auto") -> str:
@@ -148,7 +148,7 @@ def export_into(folder: Path, plan: Export, *, results: Path, device: Device = "
     references = [one for one in reference_systems() if one.name in CARD_REFERENCES]
     sections = compare([*references, system], plan.dataset, plan.splits, results, threads=0)
     manifest = update_model(system, sections)
-    write_card(folder, manifest, plan.trained, plan.release, sections, system=system.name)
+    write_card(folder, manifest, plan.trained, plan.release, sections, system=system.name, remarks=plan.remarks)
     return manifest.identity
 
 

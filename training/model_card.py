@@ -22,6 +22,7 @@ def write_card(
     sections: Mapping[str, Sequence[CaseScore]],
     *,
     system: str,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the card into a model's folder.
 
@@ -32,8 +33,10 @@ def write_card(
         release: What people know: intended use, data, limits.
         sections: Split -> scores of the exported model and its references.
         system: The name under which the model was scored.
+        remarks: What readers of the tables must know.
     """
-    (folder / "MODEL_CARD.md").write_text(card(manifest, trained, release, sections, system=system))
+    text = card(manifest, trained, release, sections, system=system, remarks=remarks)
+    (folder / "MODEL_CARD.md").write_text(text)
 
 
 def card(
@@ -43,6 +46,7 @@ def card(
     sections: Mapping[str, Sequence[CaseScore]],
     *,
     system: str,
+    remarks: Sequence[str] = (),
 ) -> str:
     """The text of the card; arguments as in `write_card`."""
     organs = ", ".join(organ.name for organ in manifest.organs)
@@ -87,6 +91,7 @@ def card(
         "CT's native voxels. MSD: mean surface distance, both directions pooled; SD over cases. 'network': the affine",
         "with the network's field as it is, 'propagated' what the service delivers: that field where it helps, and the",
         "refinement; 'segmented' the other path. Every case is in evaluation.json.",
+        *remarks,
         "",
     ]
     for split, scores in sections.items():

@@ -1,5 +1,6 @@
 # ruff: noqa: E402 - nothing below the first lines can be imported without torch
 import argparse
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,16 +9,27 @@ torch = pytest.importorskip("torch", reason="training needs the extra 'training'
 pytest.importorskip("onnx", reason="the export needs the extra 'training'")
 
 from imaging.errors import ModelError
+from imaging.model import load_manifest
 from training import export_command
 from training.checkpoint import RunState, Stage, save_network
 from training.dataset import Facts, hash_of, write_dataset
-from training.export_command import PLACEHOLDER, TEMPLATE, VIRTUAL_RELEASE, add_arguments, read_release, run
+from training.export_command import (
+    PLACEHOLDER,
+    TEMPLATE,
+    VIRTUAL_RELEASE,
+    add_arguments,
+    plan_export,
+    read_release,
+    run,
+)
+from training.model_card import card
 from training.networks.build import build_network
 
 from .tiny import tiny_recipe
 
 LEARNED, TRAINING, TESTED = "0000000c", {"0000000c-1": "2" * 64}, {"0000000b-1": "1" * 64}
 COHORT = hash_of(TRAINING)
+MODEL = Path(__file__).parents[2] / "models" / "prostate-ct" / "0.1.0"
 
 
 @pytest.fixture
@@ -137,6 +149,15 @@ def test_a_run_that_was_stopped_leaves_on_demand_only(folders):
 def test_a_network_that_saw_its_test_patients_is_not_exported(folders, patients, message):
     write_run(folders.run, steps=4, patients=patients, cohort_hash="f" * 64)
     assert refused(folders, message)
+
+
+def test_what_nobody_can_check_goes_to_the_card(folders, tmp_path):
+    write_run(folders.run, steps=4, patients=("0000000d",), cohort_hash="f" * 64)
+    plan = plan_export(folders.run, [folders.data], release=None, out=folders.model)
+    (remark,) = plan.remarks
+    assert remark.startswith("The network learned from another dataset.")
+    manifest = load_manifest(MODEL)
+    assert remark in card(manifest, plan.trained, plan.release, {}, system="", remarks=plan.remarks)
 
 
 @pytest.mark.parametrize("broken", ["run", "data", "release"])
