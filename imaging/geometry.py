@@ -94,3 +94,10 @@ class VolumeGeometry:
             (origin[0], origin[1], origin[2]),
             self.spacing_mm,
         )
+
+
+def bounds(points_mm: Points) -> tuple[Points, Points]:
+    """Least and largest coordinates (k,) of points (n, k)."""
+    # Along memory, because numpy takes the least of each column of a long narrow array very slowly.
+    along = np.ascontiguousarray(points_mm.T)
+    return along.min(axis=1), along.max(axis=1)

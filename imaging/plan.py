@@ -7,7 +7,7 @@ import numpy as np
 
 from imaging.arrays import Points
 from imaging.errors import RoiAmbiguous, RoiUnmapped
-from imaging.geometry import VolumeGeometry
+from imaging.geometry import VolumeGeometry, bounds
 from imaging.manifest import ModelManifest, Organ
 from imaging.structures import Roi, StructureSet
 
@@ -79,9 +79,9 @@ def contour_points(structures: StructureSet, numbers: set[int] | None = None) ->
 
 def grid_around(points_mm: Points, grid: VolumeGeometry) -> VolumeGeometry:
     """The part of a grid that holds the points, one voxel wider on every side, within the grid."""
-    index = grid.to_index(points_mm)[:, ::-1]
-    lower = np.clip(np.floor(index.min(axis=0)).astype(int) - 1, 0, np.asarray(grid.shape) - 1)
-    upper = np.clip(np.ceil(index.max(axis=0)).astype(int) + 2, lower + 1, grid.shape)
+    first, last = grid.to_index(np.stack(bounds(points_mm)))[:, ::-1]
+    lower = np.clip(np.floor(first).astype(int) - 1, 0, np.asarray(grid.shape) - 1)
+    upper = np.clip(np.ceil(last).astype(int) + 2, lower + 1, grid.shape)
     (z0, y0, x0), (z1, y1, x1) = lower.tolist(), upper.tolist()
     return grid.cropped((z0, y0, x0), (z1, y1, x1))
 

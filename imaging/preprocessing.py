@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from imaging.arrays import FloatVoxels, Points
-from imaging.geometry import VolumeGeometry
+from imaging.geometry import VolumeGeometry, bounds
 from imaging.manifest import HuWindow, ModelManifest
 from imaging.masks import PackedMasks
 from imaging.resampling import resample
@@ -52,7 +52,7 @@ def network_region(organ_points_mm: Points, manifest: ModelManifest) -> NetworkR
         organ_points_mm: (n, 3) points of the planned organs, already on the daily patient, LPS millimetres.
         manifest: Region sizes, spacing and margin of the model.
     """
-    lower, upper = organ_points_mm.min(axis=0), organ_points_mm.max(axis=0)
+    lower, upper = bounds(organ_points_mm)
     wanted_zyx = ((upper - lower) + 2 * ORGAN_MARGIN_MM)[::-1]
     spacing = manifest.spacing_mm
     for size in manifest.region_sizes:

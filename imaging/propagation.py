@@ -144,7 +144,7 @@ def _occupied(words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]] | Non
     spans = [np.flatnonzero(words.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     if not spans[0].size:
         return None
-    return np.array([span[0] for span in spans]), np.array([span[-1] + 1 for span in spans])
+    return np.array([span[0] for span in spans], np.int64), np.array([span[-1] + 1 for span in spans], np.int64)
 
 
 def _chunks(cells: _Cells) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -153,17 +153,35 @@ def _chunks(cells: _Cells) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64
     for first in range(0, cells.near.shape[0], planes):
         found = _occupied(cells.near[first : first + planes])
         if found is not None:
-            yield cells.voxels(found[0] + [first, 0, 0], found[1] + [first, 0, 0])
+            before = np.array([first, 0, 0], np.int64)
+            yield cells.voxels(found[0] + before, found[1] + before)
 
 
 def _boxes(cells: _Cells, count: int) -> NDArray[np.int64]:
     """Boxes [lower, upper) (rois, 2, 3) in daily array indices (z, y, x) outside which an ROI cannot lie."""
-    boxes = np.zeros((count, 2, 3), dtype=np.int64)
-    for bit in range(count):
-        found = _occupied(cells.near & (np.uint64(1) << np.uint64(bit)))
-        if found is not None:
-            boxes[bit] = cells.voxels(*found)
-    return boxes
+    found = np.empty((2, count, 3), dtype=np.int64)
+    _bit_boxes(cells.near, found)
+    lower, upper = cells.voxels(found[0], found[1])
+    empty = found[1].min(axis=1) == 0
+    lower[empty], upper[empty] = 0, 0
+    return np.stack([lower, upper], axis=1)
+
+
+@numba.njit(cache=True)
+def _bit_boxes(words, boxes):  # type: ignore[no-untyped-def]
+    """Lower and upper corners (2, bits, 3) of what each bit of the words fills; upper is 0 where it is nowhere set."""
+    boxes[0], boxes[1] = 1 << 30, 0
+    for k in range(words.shape[0]):
+        for j in range(words.shape[1]):
+            for i in range(words.shape[2]):
+                left = words[k, j, i]
+                while left != np.uint64(0):
+                    bit = left & (~left + np.uint64(1))
+                    b = bits_set(bit - np.uint64(1))
+                    left ^= bit
+                    for axis, at in enumerate((k, j, i)):
+                        boxes[0, b, axis] = min(boxes[0, b, axis], at)
+                        boxes[1, b, axis] = max(boxes[1, b, axis], at + 1)
 
 
 @numba.njit(cache=True, parallel=True)

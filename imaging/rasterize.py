@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from imaging.arrays import FloatVoxels, MaskVoxels, RoiBits
-from imaging.geometry import VolumeGeometry
+from imaging.geometry import VolumeGeometry, bounds
 from imaging.masks import ROIS_PER_WORD, PackedMasks
 from imaging.structures import Contour, Roi, StructureSet
 
@@ -125,17 +125,22 @@ def _rasterize_group(rois: tuple[Roi, ...], geometry: VolumeGeometry) -> PackedM
 
 def _loops_by_plane(roi: Roi, geometry: VolumeGeometry) -> dict[int, list[Contour]]:
     """The loops that fill each plane of the grid, planes in ascending order."""
+    z_mm = np.array([contour.z_mm for contour in roi.contours])
+    planes = np.floor((z_mm - geometry.origin_mm[2]) / geometry.spacing_mm[2] + 0.5).astype(int).tolist()
     heights: dict[int, list[Contour]] = {}
-    for contour in roi.contours:
-        plane = int(np.floor((contour.z_mm - geometry.origin_mm[2]) / geometry.spacing_mm[2] + 0.5))
+    for plane, contour in zip(planes, roi.contours, strict=True):
         if 0 <= plane < geometry.shape[0]:
             heights.setdefault(plane, []).append(contour)
-    chosen = {}
-    for plane in sorted(heights):
-        z_mm = geometry.origin_mm[2] + plane * geometry.spacing_mm[2]
-        _, nearest = min((abs(contour.z_mm - z_mm), contour.z_mm) for contour in heights[plane])
-        chosen[plane] = [c for c in heights[plane] if abs(c.z_mm - nearest) < SAME_PLANE_MM]
-    return chosen
+    return {plane: _of_one_height(heights[plane], plane, geometry) for plane in sorted(heights)}
+
+
+def _of_one_height(contours: list[Contour], plane: int, geometry: VolumeGeometry) -> list[Contour]:
+    """The loops whose height is nearest to a plane of the grid."""
+    if len(contours) == 1:
+        return contours
+    z_mm = geometry.origin_mm[2] + plane * geometry.spacing_mm[2]
+    _, nearest = min((abs(contour.z_mm - z_mm), contour.z_mm) for contour in contours)
+    return [contour for contour in contours if abs(contour.z_mm - nearest) < SAME_PLANE_MM]
 
 
 def _gaps(planes: dict[int, list[Contour]], geometry: VolumeGeometry) -> list[_Gap]:
@@ -162,14 +167,23 @@ def _box(contours: list[Contour]) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def _to_pixels(corners_mm: NDArray[np.float64], geometry: VolumeGeometry) -> NDArray[np.float64]:
     """Continuous indices (column, row) of points (x, y)."""
-    pixels: NDArray[np.float64] = (corners_mm - geometry.origin_mm[:2]) / geometry.spacing_mm[:2]
+    pixels = np.empty_like(corners_mm)
+    _place(corners_mm, geometry.origin_mm, geometry.spacing_mm, pixels)
     return pixels
+
+
+@njit(cache=True, nogil=True)
+def _place(corners_mm, origin_mm, spacing_mm, pixels):  # type: ignore[no-untyped-def]
+    for n in range(len(corners_mm)):
+        for c in range(2):
+            pixels[n, c] = (corners_mm[n, c] - origin_mm[c]) / spacing_mm[c]
 
 
 def _rows_and_columns(corners: NDArray[np.float64], geometry: VolumeGeometry) -> tuple[int, int, int, int]:
     """First and past-the-last row and column that any loop can touch."""
     _, rows, columns = geometry.shape
-    low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0)) + 1
+    least, largest = bounds(corners)
+    low, high = np.floor(least), np.ceil(largest) + 1
     (first_column, first_row), (last_column, last_row) = np.clip([low, high], 0, [columns, rows]).astype(int)
     return int(first_row), int(last_row), int(first_column), int(last_column)
 

@@ -111,6 +111,7 @@ def _block_means(hu, fz, fy, fx, out):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, parallel=True)
 def _sample_affine(hu, m, outside, out):  # type: ignore[no-untyped-def]
     depth, height, width = hu.shape
+    flat = hu.reshape(-1)
     for k in numba.prange(out.shape[0]):
         for j in range(out.shape[1]):
             x0 = m[0, 1] * j + m[0, 2] * k + m[0, 3]
@@ -123,30 +124,13 @@ def _sample_affine(hu, m, outside, out):  # type: ignore[no-untyped-def]
                 if x < -0.5 or y < -0.5 or z < -0.5 or x > width - 0.5 or y > height - 0.5 or z > depth - 0.5:
                     out[k, j, i] = outside
                     continue
-                x = min(max(x, 0.0), width - 1.0)
-                y = min(max(y, 0.0), height - 1.0)
-                z = min(max(z, 0.0), depth - 1.0)
-                ia = min(int(x), max(width - 2, 0))
-                ja = min(int(y), max(height - 2, 0))
-                ka = min(int(z), max(depth - 2, 0))
-                ib = min(ia + 1, width - 1)
-                jb = min(ja + 1, height - 1)
-                kb = min(ka + 1, depth - 1)
-                u = np.float32(x - ia)
-                v = np.float32(y - ja)
-                w = np.float32(z - ka)
-                a = hu[ka, ja, ia] + u * (hu[ka, ja, ib] - hu[ka, ja, ia])
-                b = hu[ka, jb, ia] + u * (hu[ka, jb, ib] - hu[ka, jb, ia])
-                c = hu[kb, ja, ia] + u * (hu[kb, ja, ib] - hu[kb, ja, ia])
-                d = hu[kb, jb, ia] + u * (hu[kb, jb, ib] - hu[kb, jb, ia])
-                e = a + v * (b - a)
-                f = c + v * (d - c)
-                out[k, j, i] = e + w * (f - e)
+                out[k, j, i] = _trilinear(flat, depth, height, width, x, y, z)
 
 
 @numba.njit(cache=True, parallel=True)
 def _sample_deformed(hu, to_index, to_lps, vectors, out, seen):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     depth, height, width = hu.shape
+    flat = hu.reshape(-1)
     for k in numba.prange(out.shape[0]):
         pz = to_lps[2, 2] * k + to_lps[2, 3]
         for j in range(out.shape[1]):
@@ -159,16 +143,25 @@ def _sample_deformed(hu, to_index, to_lps, vectors, out, seen):  # type: ignore[
                 y = to_index[1, 0] * qx + to_index[1, 1] * qy + to_index[1, 2] * qz + to_index[1, 3]
                 x = to_index[0, 0] * qx + to_index[0, 1] * qy + to_index[0, 2] * qz + to_index[0, 3]
                 seen[k, j, i] = -0.5 <= z <= depth - 0.5 and -0.5 <= y <= height - 0.5 and -0.5 <= x <= width - 0.5
-                z = min(max(z, 0.0), depth - 1.0)
-                y = min(max(y, 0.0), height - 1.0)
-                x = min(max(x, 0.0), width - 1.0)
-                ka, ja, ia = int(z), int(y), int(x)
-                kb, jb, ib = min(ka + 1, depth - 1), min(ja + 1, height - 1), min(ia + 1, width - 1)
-                w, v, u = np.float32(z - ka), np.float32(y - ja), np.float32(x - ia)
-                a = hu[ka, ja, ia] + u * (hu[ka, ja, ib] - hu[ka, ja, ia])
-                b = hu[ka, jb, ia] + u * (hu[ka, jb, ib] - hu[ka, jb, ia])
-                c = hu[kb, ja, ia] + u * (hu[kb, ja, ib] - hu[kb, ja, ia])
-                e = hu[kb, jb, ia] + u * (hu[kb, jb, ib] - hu[kb, jb, ia])
-                a = a + v * (b - a)
-                c = c + v * (e - c)
-                out[k, j, i] = a + w * (c - a)
+                out[k, j, i] = _trilinear(flat, depth, height, width, x, y, z)
+
+
+@numba.njit(cache=True, inline="always")
+def _trilinear(flat, depth, height, width, x, y, z):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Value at a continuous index; beyond the outermost voxel centres it is theirs."""
+    x, y, z = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0), min(max(z, 0.0), depth - 1.0)
+    ia, ja, ka = int(x), int(y), int(z)
+    u, v, w = np.float32(x - ia), np.float32(y - ja), np.float32(z - ka)
+    # Without a sign, or each look would first ask whether the index counts from the end.
+    at = np.uint64((ka * height + ja) * width + ia)
+    right = np.uint64(ia + 1 < width)
+    below = np.uint64(width if ja + 1 < height else 0)
+    behind = np.uint64(height * width if ka + 1 < depth else 0)
+    a = flat[at] + u * (flat[at + right] - flat[at])
+    b = flat[at + below] + u * (flat[at + below + right] - flat[at + below])
+    at += behind
+    c = flat[at] + u * (flat[at + right] - flat[at])
+    d = flat[at + below] + u * (flat[at + below + right] - flat[at + below])
+    e = a + v * (b - a)
+    f = c + v * (d - c)
+    return e + w * (f - e)
