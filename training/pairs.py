@@ -27,6 +27,7 @@ from imaging.volume import Volume
 from training.names import patient_of
 
 if TYPE_CHECKING:
+    from training.evaluation.system import LabelledVolume
     from training.recipe import Recipe
 
 BODY_HU = -300
@@ -58,7 +59,7 @@ class AlignedPair:
     affine: AffineTransform
 
 
-def packed_organs(scan: LabelledScan, labels: int) -> PackedMasks:
+def packed_organs(scan: "LabelledVolume", labels: int) -> PackedMasks:
     """Labels 1, 2, ... as ROIs of the same numbers, on the part of the scan's grid that holds them.
 
     Raises:
@@ -66,10 +67,9 @@ def packed_organs(scan: LabelledScan, labels: int) -> PackedMasks:
     """
     lower, upper = label_box(scan.labels)
     inside = scan.labels[tuple(slice(low, high) for low, high in zip(lower, upper, strict=True))]
-    bits = np.zeros(inside.shape, dtype=np.uint64)
-    for label in range(1, labels + 1):
-        bits[inside == label] = np.uint64(1) << np.uint64(label - 1)
-    return PackedMasks(bits, tuple(range(1, labels + 1)), scan.volume.geometry.cropped(lower, upper))
+    bit_of_label = np.zeros(256, dtype=np.uint64)
+    bit_of_label[1 : labels + 1] = np.uint64(1) << np.arange(labels, dtype=np.uint64)
+    return PackedMasks(bit_of_label[inside], tuple(range(1, labels + 1)), scan.volume.geometry.cropped(lower, upper))
 
 
 def label_box(labels: LabelVoxels) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

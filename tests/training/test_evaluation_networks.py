@@ -12,11 +12,12 @@ from imaging.model import RecontouringModel
 from imaging.preprocessing import network_region
 from training.checkpoint import RunState, save_network
 from training.evaluation.loading import named_systems, network_system
-from training.evaluation.network_system import NetworkSystem, covering_size, labelled_points, packed_organs
+from training.evaluation.network_system import NetworkSystem, covering_size, labelled_points
 from training.evaluation.scores import filled
 from training.evaluation.torch_system import TorchBackend, paths_of, run_system, working_manifest
 from training.networks.blocks import LevelOutput
 from training.networks.build import build_network
+from training.pairs import packed_organs
 from training.recipe import MARGIN
 
 from .evaluated import BLADDER, GRID, RECTUM, held_out, scan

@@ -10,8 +10,8 @@ from imaging.volume import Volume
 from training.baselines.elastix import ElastixSettings
 from training.baselines.hybrid import HybridSettings, HybridSystem, bladder_channel, focus, signed_distance
 from training.baselines.region import pair_of
-from training.evaluation.network_system import packed_organs
 from training.evaluation.system import HeldOutCase, identity_of
+from training.pairs import packed_organs
 
 from .registered_blobs import BlobCase, Scan, blob_case, shift_field
 

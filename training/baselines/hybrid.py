@@ -24,8 +24,8 @@ from imaging.transforms import Deformation, DisplacementField
 from training.baselines.elastix import Channel, ElastixSettings, bspline
 from training.baselines.gas import GasSettings, body_on, mask_on, without_gas
 from training.baselines.region import BOX_MM, ORGANS, ScanPair, carried, deformation_of, pair_of
-from training.evaluation.network_system import packed_organs
 from training.evaluation.system import Contoured, HeldOutCase
+from training.pairs import packed_organs
 
 BLADDER, RECTUM, SEMINAL_VESICLES = 1, 2, 3
 JOINT = ElastixSettings("joint", iterations=250, samples=2000)

@@ -22,8 +22,9 @@ from imaging.displacement import vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from training.baselines.region import BOX_MM, ORGANS, ScanPair, carried, deformation_of, pair_of
-from training.evaluation.network_system import labelled_points, packed_organs
+from training.evaluation.network_system import labelled_points
 from training.evaluation.system import Contoured, HeldOutCase, System
+from training.pairs import packed_organs
 
 REFINED_BY = (deformation, refinement, matching, similarity, smoothing)
 

@@ -16,8 +16,9 @@ from imaging.propagation import propagate
 from imaging.resampling import coarsen, resample_deformed
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import Volume
-from training.evaluation.network_system import labelled_points, packed_organs
+from training.evaluation.network_system import labelled_points
 from training.evaluation.system import Contoured, HeldOutCase
+from training.pairs import packed_organs
 
 MARGIN_MM = 30.0
 """Room round the planned organs: a bladder wall that moves 20 mm stays where the field is not yet tapered."""

@@ -13,7 +13,6 @@ from imaging.arrays import Points
 from imaging.deformation import choose_deformation
 from imaging.manifest import ModelManifest
 from imaging.masks import PackedMasks, RoiPatch
-from imaging.metrics import bounding_box
 from imaging.model import Prediction, RecontouringModel
 from imaging.organs import organ_patches
 from imaging.preprocessing import ORGAN_MARGIN_MM, model_inputs, network_region
@@ -21,6 +20,7 @@ from imaging.propagation import propagate
 from imaging.transforms import Deformation
 from training.evaluation.system import Contoured, HeldOutCase, LabelledVolume, PathName
 from training.evaluation.unseen import Cohort
+from training.pairs import label_box, packed_organs
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,36 +125,15 @@ def covering_size(points_mm: Points, manifest: ModelManifest) -> tuple[int, int,
     return z, y, x
 
 
-def packed_organs(scan: LabelledVolume, labels: int) -> PackedMasks:
-    """Labels 1, 2, ... as ROIs of the same numbers, on the part of the scan's grid that holds them.
-
-    Raises:
-        ValueError: If the scan has no labelled voxel.
-    """
-    box = _labelled_box(scan)
-    bit_of_label = np.zeros(256, dtype=np.uint64)
-    bit_of_label[1 : labels + 1] = np.uint64(1) << np.arange(labels, dtype=np.uint64)
-    lower, upper = (box[0].start, box[1].start, box[2].start), (box[0].stop, box[1].stop, box[2].stop)
-    numbers = tuple(range(1, labels + 1))
-    return PackedMasks(bit_of_label[scan.labels[box]], numbers, scan.volume.geometry.cropped(lower, upper))
-
-
 def labelled_points(scan: LabelledVolume) -> Points:
     """Centres of all labelled voxels, (n, 3) LPS millimetres.
 
     Raises:
         ValueError: If the scan has no labelled voxel.
     """
-    box = _labelled_box(scan)
-    zyx = np.argwhere(scan.labels[box]) + [part.start for part in box]
+    lower, upper = label_box(scan.labels)
+    zyx = np.argwhere(scan.labels[tuple(map(slice, lower, upper))]) + lower
     return scan.volume.geometry.to_lps(zyx[:, ::-1].astype(np.float64))
-
-
-def _labelled_box(scan: LabelledVolume) -> tuple[slice, slice, slice]:
-    box = bounding_box(scan.labels > 0)
-    if box is None:
-        raise ValueError("no organ is labelled in the planning scan")
-    return box
 
 
 def _organs(prediction: Prediction, manifest: ModelManifest, case: HeldOutCase) -> tuple[RoiPatch, ...]:
