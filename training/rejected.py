@@ -1,4 +1,4 @@
-"""rejected.csv, which may leave the hospital, and the key file beside the dataset, which may not."""
+"""rejected.csv, which holds pseudonyms only, and the key file beside the dataset, which leads to the patients."""
 
 import csv
 import os
