@@ -125,3 +125,10 @@ def test_every_system_is_limited_to_the_same_threads_and_what_was_before_comes_b
     assert system.seen == 1
     assert [score.threads for score in scores] == [1, 1, 1]
     assert numba.get_num_threads() == before
+
+
+def test_a_system_that_says_so_is_timed_without_a_case_for_nothing(tmp_path):
+    system = Fixed("registration of minutes", {})
+    system.starts_slowly = False
+    run([system], Reader(), tmp_path)
+    assert system.asked == 3

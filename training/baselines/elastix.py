@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import itk
 import numpy as np
@@ -100,6 +100,7 @@ class ElastixSystem:
 
     settings: ElastixSettings
     threads: int = 1
+    starts_slowly: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from time import perf_counter
+from typing import ClassVar
 
 import numpy as np
 from scipy import ndimage
@@ -72,6 +73,7 @@ class HybridSystem:
     settings: HybridSettings = field(default_factory=HybridSettings)
     bladder_identity: str = ""
     name: str = "Hybrid"
+    starts_slowly: ClassVar[bool] = False
 
     @property
     def identity(self) -> str:

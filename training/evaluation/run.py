@@ -11,7 +11,15 @@ from tqdm import tqdm
 
 from training.evaluation.outlines import write_outlines
 from training.evaluation.scores import FORMAT, CaseScore, read_score, score_case, write_score
-from training.evaluation.system import COMPONENTS, Contoured, HeldOutCase, System, identity_of, paths_of_system
+from training.evaluation.system import (
+    COMPONENTS,
+    Contoured,
+    HeldOutCase,
+    System,
+    identity_of,
+    paths_of_system,
+    starts_slowly,
+)
 from training.evaluation.threads import limited
 
 Cases = Mapping[str, Callable[[], HeldOutCase]]
@@ -49,7 +57,7 @@ def evaluate(
     """Measure all systems on all cases; interrupted, the next call goes on where it was.
 
     A system that fails on a case has all organs missing there, and the rest goes on. Before its first case a system
-    contours that case once for nothing, because compiling and loading would count as time otherwise.
+    that starts slowly contours that case once for nothing, because compiling and loading would count as time otherwise.
 
     Args:
         systems: What is compared.
@@ -74,7 +82,8 @@ def evaluate(
             score = read_score(_score_file(out, folders[system.name], name))
             if score is not None and score.identity == identities[system.name]:
                 found[system.name, name] = score
-    todo, warm = len(systems) * len(cases) - len(found), set[str]()
+    todo = len(systems) * len(cases) - len(found)
+    cold = {system.name for system in systems if starts_slowly(system)}
     with (
         tqdm(total=todo, desc="evaluate", unit="case", disable=not progress) as bar,
         limited(protocol.threads),
@@ -86,9 +95,9 @@ def evaluate(
             case = read()
             for system in missing:
                 bar.set_postfix_str(system.name)
-                if system.name not in warm:
+                if system.name in cold:
                     answer(system, case)
-                    warm.add(system.name)
+                    cold.remove(system.name)
                 contoured, error = answer(system, case)
                 score = score_case(
                     case,

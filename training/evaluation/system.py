@@ -108,9 +108,23 @@ class Routed(Protocol):
         """The keys of `Contoured.paths`."""
 
 
+@runtime_checkable
+class Started(Protocol):
+    """A system that says whether its first answer takes longer than the next."""
+
+    @property
+    def starts_slowly(self) -> bool:
+        """False for a registration of minutes in compiled code, which nobody should do twice for its time."""
+
+
 def identity_of(system: System) -> str:
     """The identity of a system; its name where it does not say more."""
     return system.identity if isinstance(system, Identified) else system.name
+
+
+def starts_slowly(system: System) -> bool:
+    """Whether a system needs a case for nothing before its time counts; so it does where it does not say more."""
+    return system.starts_slowly if isinstance(system, Started) else True
 
 
 def paths_of_system(system: System) -> tuple[PathName, ...]:
