@@ -91,6 +91,8 @@ def prepare(
         ValueError: If the settings make no sense.
     """
     check(cohort, out, settings, workers)
+    if not cohort.is_dir():
+        raise Unusable("the cohort folder is not there", "give the folder that holds the DICOM files")
     described = read_cohort(cohort)
     phantoms = described.patient_ids() if described else None
     secret = key_of(out, key, seed=settings.seed, virtual=phantoms is not None)

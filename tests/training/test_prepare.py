@@ -323,6 +323,12 @@ def test_a_damaged_cohort_is_listed_line_by_line_and_the_rest_prepared(tmp_path:
     assert sorted(prepared.facts.pairs) == [f"{names['patient 8']}-01", f"{names['patient 8']}-02"]
 
 
+def test_a_cohort_folder_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="not there"):
+        run(tmp_path / "none", tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_cohort_without_a_usable_pair_says_where_the_reasons_are(tmp_path: Path, scans) -> None:
     Writer(tmp_path / "cohort", scans).scan("P", 0)
     with pytest.raises(Unusable, match=r"rejected\.csv"):
