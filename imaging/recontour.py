@@ -2,9 +2,12 @@
 
 The daily CT is the fixed image and the planning CT the moving one; this file is the one place where the clinic's words
 turn into those of registration. The deformation therefore lives on the daily grid and nothing has to be inverted.
+
+What needs no affine, the planned masks and the body outline, is made in a second thread while the affine is found.
 """
 
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from imaging.alignment import align
 from imaging.arrays import FloatVoxels
@@ -28,6 +31,21 @@ from imaging.transforms import AffineTransform
 
 OUTLINE_MM = 4.0
 """Pixels on which the planned body outline is measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """What the plan alone says.
+
+    Attributes:
+        masks: The carried ROIs as bits, on the part of the planning grid that holds them.
+        measures: Volume and place of every planned ROI with contours.
+        findings: What became of planes that the plan leaves out.
+    """
+
+    masks: tuple[PackedMasks, ...]
+    measures: dict[int, RoiMeasure]
+    findings: tuple[Finding, ...]
 
 
 def recontour(
@@ -54,13 +72,16 @@ def recontour(
         ModelError: If the network misbehaves.
     """
     plan = sort_plan(case.planning_structures, model.manifest if model else None, options.rois)
-    with stopwatch.stage("affine"):
-        affine = align(fixed=case.daily, moving=case.planning)
-    with stopwatch.stage("rasterize"):
-        planned = _planned_masks(plan.carried, case)
-        measures = _planned_measures(plan, planned, case)
-        plan_findings = _gaps(plan, case)
-    prediction, network_findings = _predict(case, plan, model, planned=planned, affine=affine, stopwatch=stopwatch)
+    # The loops beside the affine run on one core each: numba's that use all of them must not meet in two threads.
+    with ThreadPoolExecutor(1) as beside:
+        planned_soon = beside.submit(_planned, case, plan, stopwatch)
+        bodies_soon = beside.submit(_bodies, case, plan, stopwatch)
+        with stopwatch.stage("affine"):
+            affine = align(fixed=case.daily, moving=case.planning)
+        planned, bodies = planned_soon.result(), bodies_soon.result()
+    prediction, network_findings = _predict(
+        case, plan, model, planned=planned.masks, affine=affine, stopwatch=stopwatch
+    )
     with stopwatch.stage("refinement"):
         chosen = choose_deformation(
             daily=case.daily,
@@ -68,12 +89,10 @@ def recontour(
             affine=affine,
             network=prediction.dvf if prediction else None,
             refine=options.refine,
-            masks=planned,
+            masks=planned.masks,
         )
     with stopwatch.stage("propagate"):
-        carried = propagate(planned, chosen.deformation, case.daily.geometry)
-    with stopwatch.stage("body"):
-        bodies = _bodies(case, plan)
+        carried = propagate(planned.masks, chosen.deformation, case.daily.geometry)
     with stopwatch.stage("contour"):
         organs = _segmented(case, plan, prediction, model)
         segmented = tuple(organ.patch for organ in organs)
@@ -81,7 +100,7 @@ def recontour(
         loops = trace_all(propagated, segmented)
     with stopwatch.stage("plausibility"):
         checks = assess(
-            {roi.number: measures[roi.number] for roi in plan.wanted if roi.number in measures},
+            {roi.number: planned.measures[roi.number] for roi in plan.wanted if roi.number in planned.measures},
             {patch.roi_number: patch for patch in propagated},
             segmented={patch.roi_number: patch for patch in segmented},
             names={roi.number: roi.name for roi in plan.wanted},
@@ -96,7 +115,7 @@ def recontour(
         paths, exceptions = choose_paths(plan, loops, checks)
         carried_by = carriers(plan, propagated, chosen.carried_by)
         lines = outcomes(
-            plan, measures, affine=affine, paths=paths, carried_by=carried_by, found=(propagated, segmented)
+            plan, planned.measures, affine=affine, paths=paths, carried_by=carried_by, found=(propagated, segmented)
         )
     propagated_rois = propagated_set(plan, loops, carried_by)
     segmented_rois = segmented_set(plan, loops, model.manifest if model and prediction else None)
@@ -106,11 +125,17 @@ def recontour(
         segmented=segmented_rois,
         deformation=chosen.deformation,
         rois=lines,
-        findings=(*plan_findings, *network_findings, *chosen.findings, *exceptions, *checks),
+        findings=(*planned.findings, *network_findings, *chosen.findings, *exceptions, *checks),
         propagated_patches=propagated,
         segmented_patches=segmented,
         model_identity=model.manifest.identity if model and prediction else "",
     )
+
+
+def _planned(case: Case, plan: Plan, stopwatch: Stopwatch) -> _Planned:
+    with stopwatch.stage("rasterize"):
+        masks = _planned_masks(plan.carried, case)
+        return _Planned(masks, _planned_measures(plan, masks, case), _gaps(plan, case))
 
 
 def _planned_masks(carried: StructureSet, case: Case) -> tuple[PackedMasks, ...]:
@@ -162,9 +187,10 @@ def _predict(
     return prediction, (Finding("network-region", Verdict.REVIEW, message),)
 
 
-def _bodies(case: Case, plan: Plan) -> tuple[RoiPatch, ...]:
+def _bodies(case: Case, plan: Plan, stopwatch: Stopwatch) -> tuple[RoiPatch, ...]:
     """The body outline, for each ROI of the plan that is one."""
-    found = find_body(case.daily) if plan.external.rois else None
+    with stopwatch.stage("body"):
+        found = find_body(case.daily) if plan.external.rois else None
     return tuple(replace(found, roi_number=roi.number) for roi in plan.external.rois) if found else ()
 
 

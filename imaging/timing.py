@@ -1,4 +1,7 @@
-"""Stage times of one request, under the same names in Server-Timing, metrics, report and benchmark."""
+"""Stage times of one request, under the same names in Server-Timing, metrics, report and benchmark.
+
+Stages that run beside each other each count their own time, so the sum of all may exceed the total.
+"""
 
 import threading
 import time
