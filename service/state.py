@@ -1,6 +1,7 @@
 """What the routes share: made once by `create_app`, kept on the application, never global."""
 
 import asyncio
+import gc
 from typing import Literal
 
 from fastapi import Request
@@ -85,6 +86,9 @@ class ServiceState:
             self._advance("failed")
             return
         self.served = served
+        # Half a million objects of the libraries stay for good; going through them would now and then cost a case 0.25 s.
+        gc.collect()
+        gc.freeze()
         if served is not None:
             manifest = served.manifest
             self.telemetry.model_loaded(name=manifest.name, version=manifest.version, provider=served.provider)
