@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from imaging.arrays import Points
 from imaging.dicom.contour_reading import StoredContours
 from imaging.errors import StructureReferenceMismatch, ValueInvalid
 from imaging.geometry import VolumeGeometry
@@ -89,31 +91,56 @@ class _Measures:
 
     lowest_mm: list[float]
     highest_mm: list[float]
-    repeats: list[bool]
+    repeats: list[int]
     distinct: NDArray[np.bool_]
     areas_mm2: list[float]
     outside: list[int]
 
 
 def _measure(stored: StoredContours, geometry: VolumeGeometry) -> _Measures:
-    points, first = stored.points_mm, stored.starts[:-1]
-    before = np.arange(-1, len(points) - 1)
-    before[first] = stored.starts[1:] - 1
-    xy = points[:, :2]
-    repeats = (xy == xy[before]).all(axis=1)
-    # Relative to the loop's own first corner, so that a small loop far from the origin keeps its area.
-    x, y = (xy - np.repeat(xy[first], np.diff(stored.starts), axis=0)).T
-    doubled = np.add.reduceat(x[before] * y - x * y[before], first)
-    lower, upper = _image_bounds(geometry)
-    outside = ((xy < lower) | (xy > upper)).any(axis=1)
+    loops = len(stored.roi_numbers)
+    heights, areas = np.empty((loops, 2)), np.empty(loops)
+    counts = np.empty((loops, 2), np.int64)
+    distinct = np.empty(len(stored.points_mm), np.bool_)
+    _measure_loops(stored.points_mm, stored.starts, _image_bounds(geometry), (heights, areas, counts, distinct))
     return _Measures(
-        np.minimum.reduceat(points[:, 2], first).tolist(),
-        np.maximum.reduceat(points[:, 2], first).tolist(),
-        np.logical_or.reduceat(repeats, first).tolist(),
-        ~repeats,
-        (0.5 * np.abs(doubled)).tolist(),
-        np.add.reduceat(outside.astype(np.int64), first).tolist(),
+        heights[:, 0].tolist(),
+        heights[:, 1].tolist(),
+        counts[:, 0].tolist(),
+        distinct,
+        areas.tolist(),
+        counts[:, 1].tolist(),
     )
+
+
+@njit(cache=True, nogil=True)
+def _measure_loops(
+    points_mm: Points,
+    starts: NDArray[np.int64],
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
+    measures: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]],
+) -> None:
+    """Fill, per loop, lowest and highest z, area in mm2, and how many corners repeat the one before or lie outside."""
+    heights, areas, counts, distinct = measures
+    lower, upper = bounds
+    for loop in range(len(starts) - 1):
+        first, last = starts[loop], starts[loop + 1] - 1
+        before_x, before_y = points_mm[last, 0], points_mm[last, 1]
+        lowest = highest = points_mm[first, 2]
+        doubled, repeats, outside = 0.0, 0, 0
+        for corner in range(first, last + 1):
+            x, y, z = points_mm[corner, 0], points_mm[corner, 1], points_mm[corner, 2]
+            lowest, highest = min(lowest, z), max(highest, z)
+            distinct[corner] = x != before_x or y != before_y
+            repeats += not distinct[corner]
+            outside += x < lower[0] or x > upper[0] or y < lower[1] or y > upper[1]
+            # Relative to the loop's own first corner, so that a small loop far from the origin keeps its area.
+            from_x, from_y = points_mm[first, 0], points_mm[first, 1]
+            doubled += (before_x - from_x) * (y - from_y) - (x - from_x) * (before_y - from_y)
+            before_x, before_y = x, y
+        heights[loop, 0], heights[loop, 1] = lowest, highest
+        areas[loop] = 0.5 * abs(doubled)
+        counts[loop, 0], counts[loop, 1] = repeats, outside
 
 
 def _plane_of(lowest: float, highest: float, named: int | None, geometry: VolumeGeometry) -> tuple[float, int]:

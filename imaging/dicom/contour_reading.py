@@ -1,6 +1,6 @@
 """Contours of an RTSTRUCT straight from their bytes. PS3.3 C.8.8.6."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +13,7 @@ from imaging.arrays import Points
 from imaging.dicom import tags
 from imaging.dicom.attributes import items, raw_value, whole_number
 from imaging.dicom.contour_walk import walk
-from imaging.dicom.decimal_strings import parse_decimals
+from imaging.dicom.decimal_strings import count_numbers, parse_spans
 from imaging.dicom.limits import ReadLimits
 from imaging.errors import TooLarge, ValueInvalid
 
@@ -54,8 +54,24 @@ class _ContourEntry:
     roi: _RoiEntry
     kind: bytes
     count: bytes
-    data: bytes
     image_uid: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class ContourEntries:
+    """Every item of ROI Contour Sequence and every contour in it, as stored.
+
+    Attributes:
+        rois: The items.
+        contours: All contours of all items.
+        body: Bytes that hold the values of Contour Data.
+        spans: (n, 2) where in `body` the value of each contour starts and ends.
+    """
+
+    rois: Sequence[_RoiEntry]
+    contours: Sequence[_ContourEntry]
+    body: bytes = field(repr=False)
+    spans: NDArray[np.int64]
 
 
 def read_contours(dataset: Dataset, *, limits: ReadLimits) -> StoredContours:
@@ -65,14 +81,15 @@ def read_contours(dataset: Dataset, *, limits: ReadLimits) -> StoredContours:
         ValueInvalid: If a number is none, or their count is not what the contour says.
         TooLarge: If there are more contours or points than `limits` allow.
     """
-    rois, contours = contour_entries(dataset)
-    numbers = {roi: _roi_number(roi.number) for roi in rois}
+    entries = contour_entries(dataset)
+    numbers = {roi: _roi_number(roi.number) for roi in entries.rois}
+    found = count_numbers(entries.body, entries.spans)
     roi_numbers: list[int] = []
     image_uids: list[str] = []
-    encoded: list[bytes] = []
-    starts = [0]
+    kept: list[int] = []
+    points_of_all = 0
     passed_over: dict[int, int] = {}
-    for contour in contours:
+    for index, (contour, coordinates) in enumerate(zip(entries.contours, found.tolist(), strict=True)):
         number = numbers[contour.roi]
         kind = contour.kind.strip(_PADDING).upper()
         if kind not in CLOSED_TYPES:
@@ -80,26 +97,26 @@ def read_contours(dataset: Dataset, *, limits: ReadLimits) -> StoredContours:
                 raise ValueInvalid("a contour has no known Contour Geometric Type; export the structure set anew")
             passed_over[number] = passed_over.get(number, 0) + 1
             continue
-        value = contour.data.strip(_PADDING)
-        count = _checked_count(contour.count, value)
+        count = _checked_count(contour.count, coordinates)
         if count:
             roi_numbers.append(number)
             image_uids.append(contour.image_uid.rstrip(_PADDING).decode("ascii", "replace"))
-            encoded.append(value)
-            starts.append(starts[-1] + count)
-        if starts[-1] > limits.contour_points or len(encoded) > limits.contours:
+            kept.append(index)
+            points_of_all += count
+        if points_of_all > limits.contour_points or len(kept) > limits.contours:
             raise TooLarge(
                 f"the structure set has more than {limits.contour_points} points or {limits.contours} contours; "
                 "simplify its contours",
                 points=limits.contour_points,
                 contours=limits.contours,
             )
-    points = parse_decimals(b"\\".join(encoded), "Contour Data").reshape(-1, 3)
-    colours = {numbers[roi]: roi.colour for roi in rois}
-    return StoredContours(tuple(roi_numbers), tuple(image_uids), np.array(starts), points, passed_over, colours)
+    points = parse_spans(entries.body, entries.spans[kept], found[kept], "Contour Data").reshape(-1, 3)
+    starts = np.concatenate([[0], np.cumsum(found[kept] // 3)])
+    colours = {numbers[roi]: roi.colour for roi in entries.rois}
+    return StoredContours(tuple(roi_numbers), tuple(image_uids), starts, points, passed_over, colours)
 
 
-def contour_entries(dataset: Dataset) -> tuple[Sequence[_RoiEntry], Sequence[_ContourEntry]]:
+def contour_entries(dataset: Dataset) -> ContourEntries:
     """The raw values of every item of ROI Contour Sequence and of every contour in it."""
     element = dataset.get_item(tags.ROI_CONTOUR_SEQUENCE)
     if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
@@ -108,44 +125,40 @@ def contour_entries(dataset: Dataset) -> tuple[Sequence[_RoiEntry], Sequence[_Co
             return found
     rois: list[_RoiEntry] = []
     contours: list[_ContourEntry] = []
+    values: list[bytes] = []
     for item in items(dataset, tags.ROI_CONTOUR_SEQUENCE):
         rois.append(_RoiEntry(raw_value(item, tags.REFERENCED_ROI_NUMBER), raw_value(item, tags.ROI_DISPLAY_COLOR)))
-        contours.extend(_converted(rois[-1], item))
-    return rois, contours
+        for contour in items(item, tags.CONTOUR_SEQUENCE):
+            contours.append(_converted(rois[-1], contour))
+            values.append(raw_value(contour, tags.CONTOUR_DATA))
+    ends = np.cumsum([0, *map(len, values)])
+    return ContourEntries(rois, contours, b"".join(values), np.column_stack([ends[:-1], ends[1:]]))
 
 
-def _walked(element: RawDataElement) -> tuple[Sequence[_RoiEntry], Sequence[_ContourEntry]] | None:
-    value: bytes = element.value
-    found = walk(value, 0, len(value), implicit=element.is_implicit_VR, little=element.is_little_endian)
+def _walked(element: RawDataElement) -> ContourEntries | None:
+    body: bytes = element.value
+    found = walk(body, 0, len(body), implicit=element.is_implicit_VR, little=element.is_little_endian)
     if found is None:
         return None
     rois = [
-        _RoiEntry(value[number : number + a], value[colour : colour + b])
-        for number, a, colour, b in found.rois.tolist()
+        _RoiEntry(body[number : number + a], body[colour : colour + b]) for number, a, colour, b in found.rois.tolist()
     ]
     contours = [
-        _ContourEntry(
-            rois[roi],
-            value[kind : kind + a],
-            value[count : count + b],
-            value[data : data + c],
-            value[image : image + d],
-        )
-        for roi, kind, a, count, b, data, c, image, d in found.contours.tolist()
+        _ContourEntry(rois[roi], body[kind : kind + a], body[count : count + b], body[image : image + c])
+        for roi, kind, a, count, b, image, c in found.contours[:, [0, 1, 2, 3, 4, 7, 8]].tolist()
     ]
-    return rois, contours
+    starts, lengths = found.contours[:, 5], found.contours[:, 6]
+    return ContourEntries(rois, contours, body, np.column_stack([starts, starts + lengths]))
 
 
-def _converted(roi: _RoiEntry, item: Dataset) -> Iterator[_ContourEntry]:
-    for contour in items(item, tags.CONTOUR_SEQUENCE):
-        images = items(contour, tags.CONTOUR_IMAGE_SEQUENCE)
-        yield _ContourEntry(
-            roi,
-            raw_value(contour, tags.CONTOUR_GEOMETRIC_TYPE),
-            raw_value(contour, tags.NUMBER_OF_CONTOUR_POINTS),
-            raw_value(contour, tags.CONTOUR_DATA),
-            raw_value(images[0], tags.REFERENCED_SOP_INSTANCE_UID) if images else b"",
-        )
+def _converted(roi: _RoiEntry, contour: Dataset) -> _ContourEntry:
+    images = items(contour, tags.CONTOUR_IMAGE_SEQUENCE)
+    return _ContourEntry(
+        roi,
+        raw_value(contour, tags.CONTOUR_GEOMETRIC_TYPE),
+        raw_value(contour, tags.NUMBER_OF_CONTOUR_POINTS),
+        raw_value(images[0], tags.REFERENCED_SOP_INSTANCE_UID) if images else b"",
+    )
 
 
 def _roi_number(value: bytes) -> int:
@@ -155,8 +168,7 @@ def _roi_number(value: bytes) -> int:
     return number
 
 
-def _checked_count(stated_value: bytes, data: bytes) -> int:
-    numbers = data.count(b"\\") + 1 if data else 0
+def _checked_count(stated_value: bytes, numbers: int) -> int:
     stated = whole_number(stated_value, "Number of Contour Points")
     if numbers % 3 or stated not in (None, numbers // 3):
         raise ValueInvalid(

@@ -17,6 +17,7 @@ _CONTOURS, _IMAGES = 0x30060040, 0x30060016
 _ROI_NUMBER, _COLOUR = 0x30060084, 0x3006002A
 _KIND, _COUNT, _DATA, _IMAGE_UID = 0x30060042, 0x30060046, 0x30060050, 0x00081155
 _DEEPEST = 16
+_FIRST_CAPACITY = 4096
 _ROI_ITEM, _CONTOUR_ITEM, _IMAGE_ITEM = 1, 3, 5
 """Depth of the items: sequences have even, items odd depths."""
 
@@ -65,16 +66,18 @@ def walk(body: bytes, start: int, length: int, *, implicit: bool, little: bool) 
     stop = len(body) if length == UNDEFINED else start + length
     if stop > len(body):
         return None
-    pattern = b"\x06\x30\x42\x00" if little else b"\x30\x06\x00\x42"
-    contours = np.zeros((body.count(pattern, start, stop) + 1, 9), np.int64)
-    pattern = b"\x06\x30\x84\x00" if little else b"\x30\x06\x00\x84"
-    rois = np.zeros((body.count(pattern, start, stop) + 1, 4), np.int64)
-    rois[:, ::2] = contours[:, 1::2] = -1
-    counts, ends = np.zeros(2, np.int64), np.full(_DEEPEST + 1, -1, np.int64)
-    if length != UNDEFINED:
-        ends[0] = stop
-    tables = rois, contours, counts
-    end, behind = _walk(np.frombuffer(body, np.uint8), start, ends, (implicit, little), tables)
+    capacity = _FIRST_CAPACITY
+    while True:
+        contours, rois = np.zeros((capacity, 9), np.int64), np.zeros((capacity, 4), np.int64)
+        rois[:, ::2] = contours[:, 1::2] = -1
+        counts, ends = np.zeros(2, np.int64), np.full(_DEEPEST + 1, -1, np.int64)
+        if length != UNDEFINED:
+            ends[0] = stop
+        tables = rois, contours, counts
+        end, behind = _walk(np.frombuffer(body, np.uint8), start, ends, (implicit, little), tables)
+        if counts.max() <= capacity:
+            break
+        capacity *= 16
     if end < 0:
         return None
     return ContourBytes(rois[: counts[0]], contours[: counts[1]], end, behind)
@@ -126,7 +129,7 @@ def _note(tag: int, depth: int, at: int, length: int, tables: Tables) -> None:
 
 @njit(cache=True, nogil=True)
 def _open_item(depth: int, tables: Tables) -> bool:
-    """Count an item that starts at `depth`; False if there are more than were expected."""
+    """Count an item that starts at `depth`; False if there are more than the tables hold."""
     rois, contours, counts = tables
     if depth == _ROI_ITEM:
         counts[0] += 1

@@ -19,5 +19,5 @@ def referenced_series(dataset: Dataset) -> frozenset[str]:
 
 def referenced_images(dataset: Dataset) -> frozenset[str]:
     """SOP Instance UIDs that the contours name."""
-    _, contours = contour_entries(dataset)
+    contours = contour_entries(dataset).contours
     return frozenset(contour.image_uid.rstrip(b" \0").decode("ascii", "replace") for contour in contours) - {""}

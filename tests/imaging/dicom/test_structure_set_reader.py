@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom import DataElement, Dataset
 
 from imaging.dicom.ct_series import read_ct_series
-from imaging.dicom.decimal_strings import parse_decimals
+from imaging.dicom.decimal_strings import count_numbers, parse_decimals, parse_spans
 from imaging.dicom.objects import CtSeries, PlannedStructures
 from imaging.dicom.parse import parse
 from imaging.dicom.structure_set_reader import read_structure_set
@@ -186,3 +186,23 @@ def test_sequences_of_undefined_length_are_read_as_those_of_defined_length(monke
                 assert [contour.z_mm for contour in roi.contours] == [contour.z_mm for contour in same.contours]
                 for contour, twin in zip(roi.contours, same.contours, strict=True):
                     np.testing.assert_array_equal(contour.xy_mm, twin.xy_mm)
+
+
+def test_the_values_of_a_body_are_read_where_they_lie() -> None:
+    body = b"xx 1\\2.5 yy\0 \0zz9999999999.99999999999\\-3e1 "
+    spans = np.array([[2, 9], [11, 14], [-1, -1], [16, len(body)]])
+    counts = count_numbers(body, spans)
+    assert counts.tolist() == [2, 0, 0, 2]
+    assert parse_spans(body, spans, counts, "numbers").tolist() == [1.0, 2.5, 9999999999.99999999999, -30.0]
+    assert parse_spans(body, spans[:3], counts[:3], "numbers").tolist() == [1.0, 2.5]
+
+
+def test_more_contours_than_the_first_table_holds_are_all_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    rois = [RoiSpec(number, f"R{number}", [(2, BOX), (3, BOX), (4, BOX)]) for number in (1, 2, 3)]
+    expected = read(*rois)
+    monkeypatch.setattr("imaging.dicom.contour_walk._FIRST_CAPACITY", 1)
+    found = read(*rois)
+    assert [len(roi.contours) for roi in found.structures.rois] == [3, 3, 3]
+    for roi, same in zip(found.structures.rois, expected.structures.rois, strict=True):
+        for contour, twin in zip(roi.contours, same.contours, strict=True):
+            np.testing.assert_array_equal(contour.xy_mm, twin.xy_mm)
