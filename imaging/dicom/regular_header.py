@@ -56,7 +56,7 @@ def read_regular_header(body: bytes, start: int, *, implicit: bool, elements: in
         implicit: Whether value representations are left out.
         elements: Most attributes that are read.
     """
-    found: dict[BaseTag, RawDataElement] = {}
+    found: dict[int, RawDataElement] = {}
     at, last = start, len(body) - _LARGEST_HEAD
     # Two capital letters there: explicit value representations in spite of the transfer syntax.
     if implicit and body[start + 4 : start + 6].isalpha():
@@ -71,21 +71,23 @@ def read_regular_header(body: bytes, start: int, *, implicit: bool, elements: in
             if vr is None:
                 vr = _LONG.get(code)
                 length, at = _LENGTH(body, at)[0], at + 4
-        tag = BaseTag(group << 16 | element)
-        if tag == tags.PIXEL_DATA:
+        number = group << 16 | element
+        if number == tags.PIXEL_DATA:
             return RegularHeader(_dataset(found, implicit=implicit), at, length)
         value = body[at : at + length] if length else empty_value_for_VR(vr, raw=True)
-        irregular = (vr is None and not implicit) or length == UNDEFINED or group == _DELIMITERS or tag in found
-        if irregular or (tag == tags.SPECIFIC_CHARACTER_SET and value not in _CHARACTER_SETS):
+        irregular = (vr is None and not implicit) or length == UNDEFINED or group == _DELIMITERS or number in found
+        if irregular or (number == tags.SPECIFIC_CHARACTER_SET and value not in _CHARACTER_SETS):
             return None
+        # Compared as plain numbers until here: comparing tags of pydicom takes as long as all the rest.
+        tag = BaseTag(number)
         found[tag] = RawDataElement(tag, vr, length, value, at, implicit, True)
         at += length
     return None
 
 
-def _dataset(found: dict[BaseTag, RawDataElement], *, implicit: bool) -> Dataset:
+def _dataset(found: dict[int, RawDataElement], *, implicit: bool) -> Dataset:
     dataset = Dataset(found)
-    stated = found.get(BaseTag(tags.SPECIFIC_CHARACTER_SET))
+    stated = found.get(tags.SPECIFIC_CHARACTER_SET)
     encoding = convert_encodings(stated.value.decode().strip()) if stated and stated.value else "iso8859"
     dataset.set_original_encoding(implicit, True, encoding)
     return dataset
