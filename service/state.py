@@ -86,7 +86,7 @@ class ServiceState:
             self._advance("failed")
             return
         self.served = served
-        # Half a million objects of the libraries stay for good; going through them would now and then cost a case 0.25 s.
+        # Half a million loaded objects stay for good; going through them would now and then cost a case 0.25 s.
         gc.collect()
         gc.freeze()
         if served is not None:
