@@ -85,43 +85,50 @@ def unequal_bits(a, b):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _describe(hu, pairs, steps, floor, out):  # type: ignore[no-untyped-def]  # noqa: PLR0912
+def _describe(hu, pairs, steps, floor, out):  # type: ignore[no-untyped-def]
+    # Rows are cut out and steps unpacked, or the compiler cannot prove that the loops are safe to vectorise.
     depth, height, width = out.shape
     count = pairs.shape[0]
+    step_a, step_b, step_c, step_d, step_e = steps[0], steps[1], steps[2], steps[3], steps[4]
     for k in numba.prange(depth):
-        squares = np.empty((height + 2, width + 2), dtype=np.float32)
+        line = np.empty(width + 2, dtype=np.float32)
         across = np.empty((height + 2, width), dtype=np.float32)
         patches = np.empty((count, height, width), dtype=np.float32)
         mean = np.zeros((height, width), dtype=np.float32)
         for c in range(count):
-            az, ay, ax, bz, by, bx = pairs[c]
+            az, ay, ax, bz, by, bx = pairs[c] + 1
             for j in range(height + 2):
+                a0, b0 = hu[k + az, j + ay, ax : ax + width + 2], hu[k + bz, j + by, bx : bx + width + 2]
+                a1, b1 = hu[k + az + 1, j + ay, ax : ax + width + 2], hu[k + bz + 1, j + by, bx : bx + width + 2]
+                a2, b2 = hu[k + az + 2, j + ay, ax : ax + width + 2], hu[k + bz + 2, j + by, bx : bx + width + 2]
                 for i in range(width + 2):
-                    squares[j, i] = 0
-                for dk in range(3):
-                    first = hu[k + dk + 1 + az, j + 1 + ay]
-                    second = hu[k + dk + 1 + bz, j + 1 + by]
-                    for i in range(width + 2):
-                        d = first[i + 1 + ax] - second[i + 1 + bx]
-                        squares[j, i] += d * d
+                    d0, d1, d2 = a0[i] - b0[i], a1[i] - b1[i], a2[i] - b2[i]
+                    line[i] = d0 * d0 + d1 * d1 + d2 * d2
+                row = across[j]
                 for i in range(width):
-                    across[j, i] = squares[j, i] + squares[j, i + 1] + squares[j, i + 2]
+                    row[i] = line[i] + line[i + 1] + line[i + 2]
             for j in range(height):
+                before, here, behind = across[j], across[j + 1], across[j + 2]
+                patch, total = patches[c, j], mean[j]
                 for i in range(width):
-                    total = (across[j, i] + across[j + 1, i] + across[j + 2, i]) * np.float32(1 / 27)
-                    patches[c, j, i] = total
-                    mean[j, i] += total
+                    patch[i] = (before[i] + here[i] + behind[i]) * np.float32(1 / 27)
+                    total[i] += patch[i]
         for j in range(height):
+            scale, word = mean[j], out[k, j]
             for i in range(width):
-                mean[j, i] = 1 / (mean[j, i] / count + floor)
-        for c in range(count):
-            for j in range(height):
+                scale[i] = 1 / (scale[i] / count + floor)
+            for c in range(count):
+                patch, shift = patches[c, j], np.uint64(5 * c)
                 for i in range(width):
-                    relative = patches[c, j, i] * mean[j, i]
-                    level = 0
-                    for s in range(5):
-                        level += relative > steps[s]
-                    out[k, j, i] |= np.uint64((1 << (5 - level)) - 1) << np.uint64(5 * c)
+                    relative = patch[i] * scale[i]
+                    level = (
+                        np.uint64(relative > step_a)
+                        + np.uint64(relative > step_b)
+                        + np.uint64(relative > step_c)
+                        + np.uint64(relative > step_d)
+                        + np.uint64(relative > step_e)
+                    )
+                    word[i] |= (np.uint64(31) >> level) << shift
 
 
 @numba.njit(cache=True, parallel=True)
