@@ -136,7 +136,8 @@ class ClinicalCore:
         )
 
     def _parse(self, upload: Upload, role: Role) -> list[DicomObject]:
-        return parse_all(upload.objects.pop(role, []), limits=self._limits)
+        objects, digests = upload.objects.pop(role, []), upload.digests.pop(role, [])
+        return parse_all(objects, limits=self._limits, digests=digests)
 
     def _read_plan(self, images: list[DicomObject], structures: DicomObject, stopwatch: Stopwatch) -> ReadPlan:
         with stopwatch.stage("parse"):

@@ -3,7 +3,9 @@
 Parts are cut by python-multipart's parser as the bytes arrive; Starlette's form reader would spool them to disk.
 """
 
+import hashlib
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +56,8 @@ class Upload:
     options: bytes | None = None
     plan_id: str = ""
     received_bytes: int = 0
+    digests: dict[Role, list[Future[str]]] = field(default_factory=dict)
+    """SHA-256 of the objects of a role, begun as each arrived; of no use where some came in a zip."""
 
     def of(self, role: Role) -> list[Content]:
         """The objects of a role."""
@@ -104,6 +108,8 @@ def unpack_upload(upload: Upload, *, limits: UploadLimits) -> Upload:
     unpacked_bytes = 0
     for role in tuple(upload.objects):
         target = opened.objects.setdefault(role, [])
+        if role in upload.digests and not any(map(is_zip, upload.objects[role])):
+            opened.digests[role] = upload.digests.pop(role)
         for content in upload.objects.pop(role):
             if not is_zip(content):
                 target.append(content)
@@ -186,6 +192,8 @@ async def _receive_parts(
         parser.finalize()
     except (FormParserError, UnicodeDecodeError):
         raise Refusal("multipart-invalid", "the multipart body cannot be read; check its boundary.") from None
+    finally:
+        collector.hasher.shutdown(wait=False)
     if not collector.ended:
         raise Refusal("multipart-invalid", "the body ends before its last boundary; the upload was cut off.")
     return collector.upload
@@ -202,6 +210,8 @@ class _Collector:
         self._parts = 0
         self._part = Part()
         self._memory = PartMemory()
+        # A body takes longer to arrive than to hash, and hashing lets other threads run.
+        self.hasher = ThreadPoolExecutor(1)
         self._header = [b"", b""]
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -285,6 +295,8 @@ class _Collector:
         part, content = self._part, self._memory.part()
         if part.role is not None:
             self.upload.objects.setdefault(part.role, []).append(content)
+            if not is_zip(content):
+                self.upload.digests.setdefault(part.role, []).append(self.hasher.submit(_sha256, content))
         elif part.text_field == "options":
             self.upload.options = bytes(content)
         elif part.text_field == "plan_id":
@@ -292,3 +304,7 @@ class _Collector:
 
     def _finish(self) -> None:
         self.ended = True
+
+
+def _sha256(content: Content) -> str:
+    return hashlib.sha256(content).hexdigest()

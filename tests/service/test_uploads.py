@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import struct
 import tempfile
 import time
@@ -62,6 +63,19 @@ def test_parts_longer_than_what_is_left_of_their_memory_arrive_whole(monkeypatch
     for size in (3, 50, len(body)):
         upload = received(*(body[at : at + size] for at in range(0, len(body), size)), limits=limits)
         assert upload.of("planning_structures") == [content * 2 for content in contents]
+
+
+def test_every_object_is_hashed_once_it_is_there_unless_it_comes_in_a_zip():
+    archive = zip_of({"1": b"one"})
+    parts = (("daily_ct", b"a" * 90), ("planning_structures", archive), ("daily_ct", b"b"))
+    body = b"".join(part(name, content) for name, content in parts) + b"--b--"
+    upload = received(body, limits=SMALL.model_copy(update={"structure_bytes": 1000}))
+    opened = unpack_upload(upload, limits=UploadLimits())
+    assert opened.of("planning_structures") == [b"one"]
+    assert list(opened.digests) == ["daily_ct"]
+    assert [one.result() for one in opened.digests["daily_ct"]] == [
+        hashlib.sha256(content).hexdigest() for content in (b"a" * 90, b"b")
+    ]
 
 
 @pytest.mark.parametrize(
