@@ -39,8 +39,11 @@ COPY --from=build /opt/venv /opt/venv
 # The dynamic loader learns where the wheels put CUDA; without that ONNX Runtime would quietly run on the CPU.
 RUN find /opt/venv -type d -path '*/nvidia/*' -name lib > /etc/ld.so.conf.d/recontour.conf && ldconfig
 COPY models /opt/recontour/models
+COPY --chmod=755 deploy/start.sh /usr/local/bin/start.sh
 WORKDIR /opt/recontour
-# The root may be read-only: what is compiled at the start, and nothing else, is written, and only below /tmp.
+# For the processor of this machine; on another kind the start compiles anew (docs/deploy.md).
+RUN NUMBA_CACHE_DIR=/opt/recontour/kernels /opt/venv/bin/recontour warm && chmod -R a+rX /opt/recontour/kernels
+# The root may be read-only: the compiled kernels, and nothing else, are written, and only below /tmp.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -54,5 +57,5 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=300s --retries=3 \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
 # All addresses are not loopback, so the service refuses to start without a key: RECONTOUR_API_KEY_SHA256 is the hash of
 # what clients send. Behind a proxy that authenticates, add --insecure to the command.
-ENTRYPOINT ["recontour"]
+ENTRYPOINT ["start.sh"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -33,6 +33,7 @@ define install
 	  echo "$(VENV) was made for another kind of machine (with or without a GPU). Run: make clean"; exit 1; fi
 	@echo "installing recontour[$(EXTRAS)] into $(VENV) (the first time takes a few minutes)"
 	@$(PIP) install -qq --editable '.[$(EXTRAS)]'
+	@$(BIN)/recontour warm
 	@touch $@
 endef
 

@@ -1,4 +1,4 @@
-"""The command `recontour`: serve, send, run, demo, phantom.
+"""The command `recontour`: serve, warm, send, run, demo, phantom.
 
 Exit codes: 0 done; 1 the case was refused or failed; 2 the command line or a setting is wrong; 3 no service answered.
 One line on standard error says why.
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"recontour {version('recontour')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_serve(commands)
+    _add_warm(commands)
     _add_send(commands)
     _add_run(commands)
     _add_demo(commands)
@@ -73,6 +74,11 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     serve.add_argument("--insecure", action="store_true", default=None, help="allow other addresses without a key")
     _add_model_options(serve)
     serve.set_defaults(command=_serve)
+
+
+def _add_warm(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    warm = commands.add_parser("warm", help="compile for this processor now, so that the first start need not")
+    warm.set_defaults(command=_warm)
 
 
 def _add_send(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -168,6 +174,16 @@ def _serve(options: argparse.Namespace) -> None:
         print(f"recontour listens on http://{settings.host}:{port}", flush=True)
 
     run(settings, on_started=say)
+
+
+def _warm(_: argparse.Namespace) -> None:
+    from service.kernels import compile_kernels, kernels_are_compiled
+
+    if kernels_are_compiled():
+        print("compiled already")
+        return
+    print("compiling for this processor (up to a minute) ...", flush=True)
+    compile_kernels()
 
 
 def _send(options: argparse.Namespace) -> None:

@@ -86,7 +86,7 @@ def _service(url: str | None, arguments: Sequence[str]) -> Iterator[str]:
     if url is not None:
         yield url
         return
-    print("starting the service on loopback (the first start compiles) ...", flush=True)
+    print("starting the service on loopback ...", flush=True)
     with local_service(arguments) as service:
         print(f"  ready after {service.start_s:.1f} s at {service.url}", flush=True)
         yield service.url

@@ -14,7 +14,7 @@ from pathlib import Path
 from recontour.client import Client, Unreachable
 
 START_S = 300.0
-"""Longest wait until ready: the first start compiles."""
+"""Longest wait until ready: a first start may have to compile."""
 STOP_S = 30.0
 TAIL_LINES = 5
 

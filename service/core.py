@@ -12,8 +12,8 @@ from imaging.timing import Stopwatch
 from service.report import Kind, Report
 from service.uploads import Upload
 
-PassCheck = Callable[[str, bool, str], None]
-"""Called with the name of a readiness check, whether it passed, and a detail."""
+PassCheck = Callable[[str, bool | None, str], None]
+"""Called with the name of a readiness check, whether it passed (None: still at it), and a detail."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -31,6 +31,7 @@ from imaging.recontour import recontour
 from imaging.structures import StructureSet
 from imaging.timing import Stopwatch
 from service.core import Answer, PassCheck, ReadPlan, ServedModel
+from service.kernels import compile_kernels, kernels_are_compiled
 from service.report import Kind, ModelReport, build_report
 from service.schemas import RequestOptions, read_options
 from service.settings import NO_MODEL, Settings
@@ -38,6 +39,7 @@ from service.uploads import OBJECT_FIELDS, Role, Upload, require_roles, unpack_u
 from service.warm_up import run_made_up_case
 
 DISTRIBUTION = "recontour"
+COMPILING = "compiling for this processor, about half a minute on two cores; `recontour warm` does it beforehand"
 KINDS: tuple[Kind, ...] = ("RECOMMENDED", "PROPAGATED", "SEGMENTED")
 
 T = TypeVar("T")
@@ -70,12 +72,12 @@ class ClinicalCore:
             RecontouringError: With the first check that fails.
         """
         if self._settings.model == NO_MODEL:
-            _step("warm_up", passed, lambda: self._warm_up(None))
+            _step("warm_up", passed, lambda: self._warm_up(None, passed))
             return None
         folder = model_folder(self._settings.models_dir, self._settings.model)
         model = _step("model_hash", passed, lambda: self._load(folder))
         _step("provider", passed, lambda: _check_provider(model, self._settings.device))
-        _step("warm_up", passed, lambda: self._warm_up(model))
+        _step("warm_up", passed, lambda: self._warm_up(model, passed))
         _step("golden_case", passed, model.self_test)
         self._model = model
         card = folder / "MODEL_CARD.md"
@@ -121,10 +123,13 @@ class ClinicalCore:
         planning, structures, daily = (self._parse(opened, role) for role in OBJECT_FIELDS)
         return check_roles(planning, structures, daily)
 
-    def _warm_up(self, model: RecontouringModel | None) -> None:
+    def _warm_up(self, model: RecontouringModel | None, passed: PassCheck) -> None:
         if model is not None:
             model.warm_up()
         if self._warm:
+            if not kernels_are_compiled():
+                passed("warm_up", None, COMPILING)
+                compile_kernels()
             run_made_up_case(model)
 
     def _load(self, folder: Path) -> RecontouringModel:

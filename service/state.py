@@ -150,7 +150,7 @@ class ServiceState:
         if self._phase == "failed":
             self.restart()
 
-    def _check(self, name: str, passed: bool, detail: str) -> None:
+    def _check(self, name: str, passed: bool | None, detail: str) -> None:
         self._checks[name] = Check(passed=passed, detail=detail)
 
     def _advance(self, phase: Phase) -> None:

@@ -3,6 +3,8 @@
 It has the shapes of a trunk and nothing of a patient; its answer is thrown away.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
@@ -37,28 +39,47 @@ BLOBS = (
 )
 
 
-def run_made_up_case(model: RecontouringModel | None) -> None:
+def run_made_up_case(model: RecontouringModel | None, *, refine: Literal["auto", "off"] = "auto") -> None:
     """Recontour the case with `model`, write the answer, and read it back.
+
+    Args:
+        model: The network, or None to do without.
+        refine: 'off' leaves the refinement out.
 
     Raises:
         RecontouringError: If the core refuses a case that it must be able to do.
     """
     organ = "Bladder" if model is None else model.manifest.organs[0].name
-    planned = StructureSet((_trunk(1), _roi(2, organ, BLOBS[0]), _roi(3, "Other", BLOBS[1])))
-    planning, daily = _series("planning", (0.0, 0.0, 0.0)), _series("daily", MOVED_MM)
+    planned = made_up_plan(organ)
+    planning, daily = made_up_scans()
     answer = recontour(
         Case(planning.volume, planned, daily.volume),
         model,
         limits=PlausibilityLimits(),
-        options=RecontourOptions(),
+        options=RecontourOptions(refine=refine),
         stopwatch=Stopwatch(),
     )
-    plan = PlannedStructures(planned, Dataset(), "0" * 64)
+    write_and_read(answer.recommended, daily)
+
+
+def write_and_read(drawn: StructureSet, daily: CtSeries) -> None:
+    """Write contours on the CT of the day as DICOM and read them again."""
+    plan = PlannedStructures(drawn, Dataset(), "0" * 64)
     written = write_structure_set(
-        answer.recommended, kind="RECOMMENDED", daily=daily, plan=plan, provenance=Provenance("0"), holes="keyhole"
+        drawn, kind="RECOMMENDED", daily=daily, plan=plan, provenance=Provenance("0"), holes="keyhole"
     )
     limits = ReadLimits()
     read_structure_set(parse(written, limits=limits), daily, limits=limits)
+
+
+def made_up_plan(organ: str) -> StructureSet:
+    """Body outline, an organ of this name, and a ROI that no network knows."""
+    return StructureSet((_trunk(1), _roi(2, organ, BLOBS[0]), _roi(3, "Other", BLOBS[1])))
+
+
+def made_up_scans() -> tuple[CtSeries, CtSeries]:
+    """Planning CT and CT of the day."""
+    return _series("planning", (0.0, 0.0, 0.0)), _series("daily", MOVED_MM)
 
 
 def _series(name: str, moved_mm: tuple[float, float, float]) -> CtSeries:

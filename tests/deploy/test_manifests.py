@@ -168,7 +168,7 @@ def test_the_image_has_two_stages_a_numbered_user_and_no_training() -> None:
     assert "pip install" not in final
     assert "USER 10001:10001" in final
     assert "HEALTHCHECK" in final
-    assert 'ENTRYPOINT ["recontour"]' in final
+    assert 'ENTRYPOINT ["start.sh"]' in final
     assert not re.search(
         r"\b(torch|training\]|gcc|build-essential)\b",
         "\n".join(line for line in text.splitlines() if not line.startswith("#")),
