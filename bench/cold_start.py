@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.run import machine
+from bench.machine import machine
 from recontour.local_service import local_service
 from recontour.table import text_table
 
