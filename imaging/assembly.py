@@ -10,7 +10,7 @@ from imaging.case import CarriedBy, RoiOutcome, RoiPath
 from imaging.findings import Finding, Verdict
 from imaging.manifest import ModelManifest
 from imaging.masks import RoiPatch
-from imaging.measures import RoiMeasure, measure
+from imaging.measures import MeasuredPatch, RoiMeasure, measured
 from imaging.plan import Plan
 from imaging.structures import Contour, Roi, StructureSet
 from imaging.trace import trace
@@ -27,15 +27,25 @@ class Loops:
     segmented: Mapping[int, tuple[Contour, ...]]
 
 
-def trace_all(propagated: Iterable[RoiPatch], segmented: Iterable[RoiPatch]) -> Loops:
-    """Contours of all patches; compiled code and shapely leave the interpreter free, so two threads help."""
-    first = tuple(propagated)
-    patches = [*first, *segmented]
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Patches with their numbers, by ROI number, of either path."""
+
+    propagated: Mapping[int, MeasuredPatch]
+    segmented: Mapping[int, MeasuredPatch]
+
+
+def trace_and_measure(propagated: Iterable[RoiPatch], segmented: Iterable[RoiPatch]) -> tuple[Loops, Measured]:
+    """Contours and numbers of all patches; compiled code and shapely let go of the interpreter, so two threads help."""
+    paths = tuple(propagated), tuple(segmented)
+    # The largest begin, so that no thread is left with one of them at the end.
+    order = sorted((*paths[0], *paths[1]), key=lambda patch: -patch.inside.size)
     with ThreadPoolExecutor(2) as pool:
-        # The largest begin, so that no thread is left with one of them at the end.
-        traced = {patch: pool.submit(trace, patch) for patch in sorted(patches, key=lambda patch: -patch.inside.size)}
-    numbered = [(patch.roi_number, traced[patch].result()) for patch in patches]
-    return Loops(dict(numbered[: len(first)]), dict(numbered[len(first) :]))
+        begun = {patch: (pool.submit(trace, patch), pool.submit(measured, patch)) for patch in order}
+    loops, numbers = (
+        [{patch.roi_number: begun[patch][part].result() for patch in patches} for patches in paths] for part in (0, 1)
+    )
+    return Loops(*loops), Measured(*numbers)
 
 
 def choose_paths(plan: Plan, loops: Loops, findings: Iterable[Finding]) -> tuple[dict[int, RoiPath], list[Finding]]:
@@ -137,10 +147,12 @@ def outcomes(
     affine: AffineTransform,
     paths: Mapping[int, RoiPath],
     carried_by: Mapping[int, CarriedBy],
-    found: tuple[tuple[RoiPatch, ...], tuple[RoiPatch, ...]],
+    found: Measured,
 ) -> tuple[RoiOutcome, ...]:
-    """One line of numbers per wanted ROI; `found` holds the propagated and the segmented patches."""
-    propagated, segmented = ({patch.roi_number: measure(patch) for patch in patches} for patches in found)
+    """One line of numbers per wanted ROI."""
+    propagated, segmented = (
+        {number: one.measure for number, one in path.items()} for path in (found.propagated, found.segmented)
+    )
     lines = []
     for roi in plan.wanted:
         path = paths.get(roi.number)

@@ -42,6 +42,19 @@ class RoiMeasure:
     components: int
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredPatch:
+    """A ROI on the daily CT with its numbers."""
+
+    patch: RoiPatch
+    measure: RoiMeasure
+
+
+def measured(patch: RoiPatch) -> MeasuredPatch:
+    """`patch` with what `measure` says of it."""
+    return MeasuredPatch(patch, measure(patch))
+
+
 def measure(patch: RoiPatch) -> RoiMeasure:
     """Measure one ROI; a voxel counts where `inside` is at least 0.5."""
     words = (patch.inside >= np.float32(0.5)).view(np.uint8)

@@ -16,13 +16,11 @@ from imaging.arrays import FloatVoxels, MaskVoxels, Points
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import RoiPatch
-from imaging.measures import RoiMeasure, measure, measure_packed, on_common_box
+from imaging.measures import MeasuredPatch, RoiMeasure, on_common_box
 from imaging.metrics import SurfaceDistances, dice, surface_distances
 from imaging.plausibility_limits import PlausibilityLimits
 from imaging.structures import OUTLINE_NAMES
 from imaging.transforms import AffineTransform
-
-__all__ = ["PlausibilityLimits", "RoiMeasure", "assess", "measure", "measure_packed"]
 
 SIDED_NAME = re.compile(r"(?:^|[_\-. ])(l|r|left|right|lt|rt)(?:$|[_\-. ])", re.IGNORECASE)
 """A side as a word of its own: TG-263 'Kidney_L', also 'femoral head right', never the l of 'Bowel_Large'."""
@@ -33,9 +31,9 @@ AGREEMENT_MM = 2.0
 
 def assess(
     planned: Mapping[int, RoiMeasure],
-    propagated: Mapping[int, RoiPatch],
+    propagated: Mapping[int, MeasuredPatch],
     *,
-    segmented: Mapping[int, RoiPatch],
+    segmented: Mapping[int, MeasuredPatch],
     names: Mapping[int, str],
     daily: VolumeGeometry,
     affine: AffineTransform,
@@ -66,8 +64,9 @@ def assess(
     Returns:
         Findings in the order of `planned`, one per ROI and check, propagated checks before segmented ones.
     """
-    now = {number: measure(patch) for number, patch in propagated.items()}
-    seen = {number: measure(patch) for number, patch in segmented.items()}
+    now = {number: found.measure for number, found in propagated.items()}
+    seen = {number: found.measure for number, found in segmented.items()}
+    patches = {number: found.patch for number, found in propagated.items()}
     outlines = [*external, *(number for number in planned if names.get(number, "").strip().casefold() in OUTLINE_NAMES)]
     body = next((number for number in outlines if number in planned and number in now), None)
     setting = _Setting(
@@ -82,21 +81,21 @@ def assess(
     for number, plan in planned.items():
         if number in external:
             findings.append(_emptiness("propagated", number, plan, now.get(number)))
-            findings.append(_lateral_edges(number, propagated.get(number)))
+            findings.append(_lateral_edges(number, patches.get(number)))
             continue
         visible = _visible(plan, setting)
-        findings.append(_field_of_view(number, plan, visible, propagated.get(number), setting.limits))
+        findings.append(_field_of_view(number, plan, visible, patches.get(number), setting.limits))
         findings += _path_checks(
             "propagated", number, plan=plan, visible=visible, found=now.get(number), setting=setting
         )
-        if jacobian is not None and number in propagated:
-            findings += _jacobian_checks(propagated[number], jacobian, setting.limits)
+        if jacobian is not None and number in patches:
+            findings += _jacobian_checks(patches[number], jacobian, setting.limits)
         if number in segmented or number in known_to_model:
             findings += _path_checks(
                 "segmented", number, plan=plan, visible=visible, found=seen.get(number), setting=setting
             )
-        if number in segmented and number in propagated:
-            findings += _agreement_checks(propagated[number], segmented[number], setting.limits)
+        if number in segmented and number in patches:
+            findings += _agreement_checks(patches[number], segmented[number].patch, setting.limits)
     return tuple(findings)
 
 

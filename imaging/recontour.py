@@ -11,17 +11,27 @@ from dataclasses import dataclass, replace
 
 from imaging.alignment import align
 from imaging.arrays import FloatVoxels
-from imaging.assembly import carriers, choose_paths, outcomes, propagated_set, recommended_set, segmented_set, trace_all
+from imaging.assembly import (
+    carriers,
+    choose_paths,
+    outcomes,
+    propagated_set,
+    recommended_set,
+    segmented_set,
+    trace_and_measure,
+)
 from imaging.body import find_body
 from imaging.case import Case, Recontouring, RecontourOptions
 from imaging.deformation import ChosenDeformation, choose_deformation
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
+from imaging.measures import RoiMeasure, measure_packed
 from imaging.model import Prediction, RecontouringModel
 from imaging.organs import SegmentedOrgan, segmented_organs, truncations
 from imaging.plan import Plan, contour_points, grid_around, sort_plan
-from imaging.plausibility import PlausibilityLimits, RoiMeasure, assess, measure_packed
+from imaging.plausibility import assess
+from imaging.plausibility_limits import PlausibilityLimits
 from imaging.preprocessing import model_inputs, network_region
 from imaging.propagation import propagate
 from imaging.rasterize import gapped_rois, interpolated_rois, rasterize
@@ -97,12 +107,12 @@ def recontour(
         organs = _segmented(case, plan, prediction, model)
         segmented = tuple(organ.patch for organ in organs)
         propagated = (*(patch for patch in carried if patch.inside.size), *bodies)
-        loops = trace_all(propagated, segmented)
+        loops, found = trace_and_measure(propagated, segmented)
     with stopwatch.stage("plausibility"):
         checks = assess(
             {roi.number: planned.measures[roi.number] for roi in plan.wanted if roi.number in planned.measures},
-            {patch.roi_number: patch for patch in propagated},
-            segmented={patch.roi_number: patch for patch in segmented},
+            found.propagated,
+            segmented=found.segmented,
             names={roi.number: roi.name for roi in plan.wanted},
             daily=case.daily.geometry,
             affine=affine,
@@ -114,9 +124,7 @@ def recontour(
         checks = (*checks, *truncations(organs))
         paths, exceptions = choose_paths(plan, loops, checks)
         carried_by = carriers(plan, propagated, chosen.carried_by)
-        lines = outcomes(
-            plan, planned.measures, affine=affine, paths=paths, carried_by=carried_by, found=(propagated, segmented)
-        )
+        lines = outcomes(plan, planned.measures, affine=affine, paths=paths, carried_by=carried_by, found=found)
     propagated_rois = propagated_set(plan, loops, carried_by)
     segmented_rois = segmented_set(plan, loops, model.manifest if model and prediction else None)
     return Recontouring(

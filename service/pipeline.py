@@ -26,7 +26,7 @@ from imaging.errors import (
 )
 from imaging.findings import Finding
 from imaging.model import RecontouringModel, load_model
-from imaging.plausibility import PlausibilityLimits
+from imaging.plausibility_limits import PlausibilityLimits
 from imaging.recontour import recontour
 from imaging.structures import StructureSet
 from imaging.timing import Stopwatch

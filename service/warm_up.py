@@ -18,7 +18,7 @@ from imaging.dicom.structure_set_reader import read_structure_set
 from imaging.dicom.structure_set_writer import write_structure_set
 from imaging.geometry import VolumeGeometry
 from imaging.model import RecontouringModel
-from imaging.plausibility import PlausibilityLimits
+from imaging.plausibility_limits import PlausibilityLimits
 from imaging.recontour import recontour
 from imaging.structures import EXTERNAL, Contour, Roi, StructureSet
 from imaging.timing import Stopwatch

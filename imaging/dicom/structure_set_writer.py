@@ -15,6 +15,8 @@ from highdicom import AlgorithmIdentificationSequence, ContributingEquipment
 from highdicom.base import SOPClass
 from pydicom import DataElement, Dataset, dcmwrite
 from pydicom.charset import convert_encodings
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
@@ -116,7 +118,7 @@ def _file(dataset: Dataset) -> bytes:
 class RTStructureSet(SOPClass):
     """RT Structure Set IOD.
 
-    ROI Contour Sequence and Contour Image Sequence are held as the bytes of their items (see `contour_bytes`), so it
+    Sequences that are long, or the same in every ROI, are held as the bytes of their items (see `contour_bytes`), so it
     must be written in Implicit VR Little Endian; read back from the file they are ordinary sequences.
     """
 
@@ -156,8 +158,9 @@ class RTStructureSet(SOPClass):
         self._copy_patient_and_study(daily.header, structures)
         self._describe(kind, daily, plan, provenance)
         self._reference(daily)
+        algorithm = DataElement(0x30060037, "OB", _item(_algorithm(provenance)[0]))
         self.StructureSetROISequence = [
-            _structure_set_roi(roi, encoded[roi], daily, provenance) for roi in structures.rois
+            _structure_set_roi(roi, encoded[roi], daily, provenance, algorithm) for roi in structures.rois
         ]
         self.add(DataElement(0x30060039, "OB", contours))
         self.RTROIObservationsSequence = [_observation(i, roi) for i, roi in enumerate(structures.rois, start=1)]
@@ -288,7 +291,9 @@ def _roi_contour_item(one: _DrawnRoi, loops: EncodedLoops, images: Sequence[byte
     return item(content + element(0x30060084, b"%d" % one.roi.number))
 
 
-def _structure_set_roi(roi: Roi, encoded: _EncodedRoi, daily: CtSeries, provenance: Provenance) -> Dataset:
+def _structure_set_roi(
+    roi: Roi, encoded: _EncodedRoi, daily: CtSeries, provenance: Provenance, algorithm: DataElement
+) -> Dataset:
     described = Dataset()
     described.ROINumber = roi.number
     described.ReferencedFrameOfReferenceUID = daily.frame_of_reference_uid
@@ -300,8 +305,16 @@ def _structure_set_roi(roi: Roi, encoded: _EncodedRoi, daily: CtSeries, provenan
     if encoded.empty and not generation.upper().startswith("EMPTY"):
         generation = f"{EMPTY_ROI}; {generation}" if generation else EMPTY_ROI
     described.ROIGenerationDescription = _text(generation or f"automatic, {provenance.model_identity}")
-    described.ROIDerivationAlgorithmIdentificationSequence = _algorithm(provenance)
+    described.add(algorithm)
     return described
+
+
+def _item(dataset: Dataset) -> bytes:
+    """A dataset in ASCII as one item of a sequence."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian = buffer.is_implicit_VR = True
+    write_dataset(buffer, dataset)
+    return item(buffer.getvalue())
 
 
 def _algorithm(provenance: Provenance) -> AlgorithmIdentificationSequence:

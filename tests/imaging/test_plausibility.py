@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import RoiPatch
-from imaging.measures import measure
-from imaging.plausibility import PlausibilityLimits, assess
+from imaging.measures import measure, measured
+from imaging.plausibility import assess
+from imaging.plausibility_limits import PlausibilityLimits
 from imaging.transforms import AffineTransform
 
 GRID = VolumeGeometry((40, 60, 80), (-80.0, -60.0, 0.0), (2.0, 2.0, 2.5))
@@ -46,11 +47,11 @@ def findings(
     known: bool = False,
 ) -> dict[str, Finding]:
     plan = {1: measure(planned)} | ({9: measure(body)} if body else {})
-    now = ({1: propagated} if propagated else {}) | ({9: body} if body else {})
+    now = ({1: measured(propagated)} if propagated else {}) | ({9: measured(body)} if body else {})
     found = assess(
         plan,
         now,
-        segmented={1: segmented} if segmented else {},
+        segmented={1: measured(segmented)} if segmented else {},
         names={1: name, 9: "BODY"},
         daily=GRID,
         affine=affine or AffineTransform.identity(),
@@ -154,7 +155,7 @@ def test_the_body_outline_may_end_with_the_scan_but_not_at_its_sides() -> None:
         body = patch((0, 5, first_column), (40, 50, 70), number=9)
         found = assess(
             {9: measure(body)},
-            {9: body},
+            {9: measured(body)},
             segmented={},
             names={9: "BODY"},
             daily=GRID,
@@ -184,7 +185,7 @@ def test_a_body_outline_that_is_not_marked_as_external_still_tells_the_midline(n
     kidney = patch((10, 20, 55), (10, 10, 10))
     found = assess(
         {1: measure(kidney), 9: measure(body)},
-        {1: kidney, 9: body},
+        {1: measured(kidney), 9: measured(body)},
         segmented={},
         names={1: "Kidney_L", 9: name},
         daily=GRID,
@@ -245,7 +246,12 @@ def test_fine_voxels_give_the_distances_of_coarse_ones_within_half_a_voxel() -> 
     one = patch((10, 40, 60), (12, 30, 30), grid=fine)
     other = patch((10, 40, 70), (12, 30, 30), grid=fine)
     found = assess(
-        {1: measure(one)}, {1: one}, segmented={1: other}, names={}, daily=fine, affine=AffineTransform.identity()
+        {1: measure(one)},
+        {1: measured(one)},
+        segmented={1: measured(other)},
+        names={},
+        daily=fine,
+        affine=AffineTransform.identity(),
     )
     values = {finding.check: finding.value for finding in found}
     # The flat faces across the shift lie ten columns of 0.9 mm apart.
@@ -274,7 +280,7 @@ def test_the_field_may_live_on_a_coarser_grid_than_the_organ() -> None:
     determinants[3:5, 4:6, 6:8] = 0.9
     found = assess(
         {1: measure(organ)},
-        {1: organ},
+        {1: measured(organ)},
         segmented={},
         names={},
         daily=GRID,

@@ -9,7 +9,7 @@ from imaging.case import Case, RecontourOptions
 from imaging.findings import Verdict
 from imaging.manifest import ModelManifest
 from imaging.model import Prediction, RecontouringModel
-from imaging.plausibility import PlausibilityLimits
+from imaging.plausibility_limits import PlausibilityLimits
 from imaging.preprocessing import ModelInputs, output_geometry
 from imaging.recontour import recontour
 from imaging.structures import Contour, Roi, StructureSet
