@@ -42,9 +42,8 @@ def trace_and_measure(propagated: Iterable[RoiPatch], segmented: Iterable[RoiPat
     order = sorted((*paths[0], *paths[1]), key=lambda patch: -patch.inside.size)
     with ThreadPoolExecutor(2) as pool:
         begun = {patch: (pool.submit(trace, patch), pool.submit(measured, patch)) for patch in order}
-    loops, numbers = (
-        [{patch.roi_number: begun[patch][part].result() for patch in patches} for patches in paths] for part in (0, 1)
-    )
+    loops = [{patch.roi_number: begun[patch][0].result() for patch in patches} for patches in paths]
+    numbers = [{patch.roi_number: begun[patch][1].result() for patch in patches} for patches in paths]
     return Loops(*loops), Measured(*numbers)
 
 
