@@ -13,11 +13,11 @@ from statistics import median
 import numpy as np
 
 from bench.real_case import RealCase, cort_liver, mean_without_outline
-from imaging.alignment import COARSE_MM, FINE_MM, align_with_report
+from imaging.alignment import COARSE_MM, align_with_report
 from imaging.alignment_simpleitk import affine_by_simpleitk
 from imaging.errors import RegistrationRejected
 from imaging.geometry import VolumeGeometry
-from imaging.resampling import coarsen, resample
+from imaging.resampling import resample
 from imaging.transforms import AffineTransform, Deformation
 from imaging.volume import Volume
 from phantom.case import CLINIC_A, CLINIC_B, make_case
@@ -48,8 +48,8 @@ def ours(fixed: Volume, moving: Volume) -> AffineTransform:
 def simpleitk(fixed: Volume, moving: Volume) -> AffineTransform:
     levels = []
     for volume in (fixed, moving):
-        fine = coarsen(volume, (FINE_MM,) * 3)
-        levels.append((coarsen(fine, (COARSE_MM,) * 3), fine))
+        fine = volume.compared
+        levels.append((fine.coarsened((COARSE_MM,) * 3), fine))
     start = np.eye(4)
     start[:3, 3] = _body_centre(levels[1][0]) - _body_centre(levels[0][0])
     return AffineTransform(affine_by_simpleitk(fixed=levels[0], moving=levels[1], start=start))

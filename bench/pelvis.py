@@ -1,4 +1,4 @@
-"""A virtual patient with as many ROIs as a real plan has."""
+"""A virtual patient with as many ROIs, and as many corners per contour, as one wants."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,18 +26,40 @@ def write_pelvis(
 ) -> tuple[PhantomCase, CaseFolders]:
     """A case on disk whose plan has `rois` ROIs: the phantom's own, then ellipsoids in its soft tissue."""
     case = make_case(seed, clinic=CLINIC_A, slices=slices, in_plane=in_plane, spacing_mm=spacing_mm)
-    plan = case.planning_structures
-    missing = max(rois - len(plan.rois), 0)
-    first = 1 + max(roi.number for roi in plan.rois)
-    rng = np.random.default_rng(seed)
-    added = tuple(ellipsoid(first + k, case.planning.geometry, rng=rng) for k in range(missing))
-    case = replace(case, planning_structures=StructureSet((*plan.rois, *added), label=plan.label))
+    case = with_rois(case, rois)
     return case, write_folders(case, folder)
 
 
 def write_small(folder: Path, *, seed: int, rois: int) -> tuple[PhantomCase, CaseFolders]:
     """The same patient on 40 coarse slices, for many requests in a row."""
     return write_pelvis(folder, seed=seed, slices=40, in_plane=128, rois=rois, spacing_mm=(3.6, 3.6, 5.0))
+
+
+def with_rois(case: PhantomCase, rois: int) -> PhantomCase:
+    """The first `rois` ROIs of the phantom, the organs before the targets, then ellipsoids."""
+    plan = case.planning_structures
+    own = sorted(plan.rois, key=lambda roi: roi.interpreted_type in ("PTV", "CTV"))[:rois]
+    kept = tuple(roi for roi in plan.rois if roi in own)
+    first = 1 + max(roi.number for roi in plan.rois)
+    rng = np.random.default_rng(case.seed)
+    added = tuple(ellipsoid(first + k, case.planning.geometry, rng=rng) for k in range(rois - len(kept)))
+    return replace(case, planning_structures=StructureSet((*kept, *added), label=plan.label))
+
+
+def with_finer_contours(case: PhantomCase, times: int) -> PhantomCase:
+    """The same lines with `times` as many corners: each edge is cut into equal pieces."""
+    plan = case.planning_structures
+    rois = tuple(
+        replace(roi, contours=tuple(Contour(c.z_mm, cut_edges(c.xy_mm, times)) for c in roi.contours))
+        for roi in plan.rois
+    )
+    return replace(case, planning_structures=StructureSet(rois, label=plan.label))
+
+
+def cut_edges(corners: np.ndarray, times: int) -> np.ndarray:
+    """Corners (n, 2) of a closed line, each edge cut into `times` pieces: (n * times, 2)."""
+    step = (np.roll(corners, -1, axis=0) - corners) / times
+    return (corners[:, None] + step[:, None] * np.arange(times)[None, :, None]).reshape(-1, 2)
 
 
 def ellipsoid(number: int, geometry: VolumeGeometry, *, rng: np.random.Generator) -> Roi:

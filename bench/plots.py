@@ -41,7 +41,7 @@ def growth_lines(
         axes.plot(xs, values, marker=MARKS[number % len(MARKS)], color=COLOURS[number % len(COLOURS)], label=name, lw=1)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xticks(xs, [f"{x:g}" for x in xs])
+    axes.set_xticks(xs, [f"{x:.4g}" for x in xs])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.set_xlabel(axis)

@@ -69,7 +69,13 @@ def _write_half(model: Path, half: Path) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    onnx.save(convert_float_to_float16(onnx.load(str(model)), keep_io_types=True), str(half))
+    converted = convert_float_to_float16(onnx.load(str(model)), keep_io_types=True)
+    # The conversion casts a tensor anew for each of its users, under one and the same name, which no session loads.
+    once = {node.output[0]: node for node in reversed(converted.graph.node)}
+    again = [node for node in converted.graph.node if node is not once[node.output[0]] and node.op_type == "Cast"]
+    for node in again:
+        converted.graph.node.remove(node)
+    onnx.save(converted, str(half))
 
 
 def _parser() -> argparse.ArgumentParser:
