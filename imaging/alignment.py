@@ -19,12 +19,11 @@ from imaging.alignment_simpleitk import affine_by_simpleitk
 from imaging.arrays import MaskVoxels, Points
 from imaging.errors import RegistrationRejected
 from imaging.geometry import VolumeGeometry
-from imaging.resampling import coarsen
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
 
 _IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3], bool)
-COARSE_MM, FINE_MM = 8.0, 4.0
+COARSE_MM = 8.0
 LOWER_HU, UPPER_HU = -400, 400
 BODY_HU = -350
 SCREEN_STEP_MM = 16.0
@@ -147,9 +146,7 @@ def align_with_report(
 
 def _pyramid(volume: Volume) -> tuple[Volume, Volume]:
     """Block means, fine and coarse, clipped to the HU that are compared."""
-    fine = coarsen(volume, (FINE_MM,) * 3)
-    coarse = coarsen(fine, (COARSE_MM,) * 3)
-    return _clipped(fine), _clipped(coarse)
+    return _clipped(volume.compared), _clipped(volume.compared.coarsened((COARSE_MM,) * 3))
 
 
 def _clipped(volume: Volume) -> Volume:

@@ -20,13 +20,13 @@ from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.refinement import described_at
 from imaging.refinement import refine as pull_together
-from imaging.resampling import coarsen, resample_deformed
+from imaging.resampling import resample_deformed
 from imaging.similarity import describe, local_distance
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
-from imaging.volume import Volume
+from imaging.volume import COMPARED_MM, Volume
 
-GRID_MM = 4.0
+GRID_MM = COMPARED_MM
 ROI_MARGIN_MM = 20.0
 """Room around the planned ROIs that the refinement sees, because what lies beside an organ moves it."""
 JUDGED_OVER_MM = 8.0
@@ -91,8 +91,8 @@ def choose_deformation(
         refine: 'off' leaves the refinement out.
         masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
     """
-    # Block means once; both the judge and the refinement look at nothing finer.
-    fixed, moving = coarsen(daily, (GRID_MM,) * 3), coarsen(planning, (GRID_MM,) * 3)
+    # Neither the judge nor the refinement looks at anything finer.
+    fixed, moving = daily.compared, planning.compared
     grid = judged_grid(daily.geometry, masks, affine)
     judge = _Judge(fixed, moving, affine, grid)
     findings: list[Finding] = []

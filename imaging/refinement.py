@@ -13,7 +13,7 @@ from imaging.arrays import DvfVoxels
 from imaging.displacement import vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.matching import STRIDE, search, sub_voxel_step
-from imaging.resampling import coarsen, resample_deformed
+from imaging.resampling import resample_deformed
 from imaging.similarity import Descriptors, describe
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, DisplacementField
@@ -73,8 +73,8 @@ def _searched(
 ) -> DisplacementField:
     level = field.geometry.covering((spacing_mm,) * 3)
     so_far = vectors_on((_reaching(field, spacing_mm),), level)
-    there, _ = resample_deformed(coarsen(moving, (spacing_mm,) * 3), DisplacementField(so_far, level), affine=affine)
-    here = described_at(coarsen(fixed, (spacing_mm,) * 3), level)
+    there, _ = resample_deformed(moving.coarsened((spacing_mm,) * 3), DisplacementField(so_far, level), affine=affine)
+    here = described_at(fixed.coarsened((spacing_mm,) * 3), level)
     found = search(here, describe(there), reach=reach) * np.float32(spacing_mm)
     return DisplacementField(smooth(so_far + found, SEARCH_SIGMA_MM / spacing_mm), level)
 

@@ -33,7 +33,7 @@ def resample(
         `AIR_HU` farther out.
     """
     if antialias:
-        volume = coarsen(volume, geometry.spacing_mm)
+        volume = volume.coarsened(geometry.spacing_mm)
     out = np.empty(geometry.shape, dtype=np.float32)
     _sample_affine(volume.hu, index_to_index(geometry, volume.geometry, to_source), np.float32(AIR_HU), out)
     return out
@@ -64,48 +64,6 @@ def index_to_index(
     inverse[:3, 3] = -np.asarray(source.origin_mm) / source.spacing_mm
     between = np.eye(4) if to_source is None else to_source.matrix
     return np.ascontiguousarray(inverse @ between @ geometry.index_to_lps)
-
-
-def coarsen(volume: Volume, spacing_mm: tuple[float, float, float]) -> Volume:
-    """Means of blocks of whole voxels, the largest blocks not wider than `spacing_mm` (x, y, z), rounded to 1 HU.
-
-    A remainder of less than one block at the far end of an axis is left out. Returns `volume` itself where it is
-    coarse already.
-    """
-    source = volume.geometry
-    wanted = [int(new / old + 1e-6) for new, old in zip(spacing_mm, source.spacing_mm, strict=True)]
-    fx, fy, fz = (max(1, min(w, n)) for w, n in zip(wanted, source.shape[::-1], strict=True))
-    if fx == fy == fz == 1:
-        return volume
-    z, y, x = source.shape
-    out = np.empty((z // fz, y // fy, x // fx), dtype=np.int16)
-    _block_means(volume.hu, fz, fy, fx, out)
-    ox, oy, oz = (
-        o + s * (f - 1) / 2 for o, s, f in zip(source.origin_mm, source.spacing_mm, (fx, fy, fz), strict=True)
-    )
-    sx, sy, sz = source.spacing_mm
-    return Volume(out, VolumeGeometry(out.shape, (ox, oy, oz), (sx * fx, sy * fy, sz * fz)))
-
-
-@numba.njit(cache=True, parallel=True)
-def _block_means(hu, fz, fy, fx, out):  # type: ignore[no-untyped-def]
-    depth, height, width = out.shape
-    count = fz * fy * fx
-    for k in numba.prange(depth):
-        # Rows are added up along their whole length first, which the compiler vectorises, and then within blocks.
-        line = np.empty(width * fx, dtype=np.int32)
-        for j in range(height):
-            line[:] = 0
-            for kk in range(k * fz, (k + 1) * fz):
-                for jj in range(j * fy, (j + 1) * fy):
-                    row = hu[kk, jj, : width * fx]
-                    for i in range(width * fx):
-                        line[i] += np.int32(row[i])
-            for i in range(width):
-                total = 0
-                for ii in range(i * fx, (i + 1) * fx):
-                    total += line[ii]
-                out[k, j, i] = np.int16(np.floor(total / count + 0.5))
 
 
 @numba.njit(cache=True, parallel=True)

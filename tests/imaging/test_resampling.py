@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.geometry import VolumeGeometry
-from imaging.resampling import coarsen, resample
+from imaging.resampling import resample
 from imaging.transforms import AffineTransform
 from imaging.volume import AIR_HU, Volume
 
@@ -42,7 +42,7 @@ def test_the_affine_carries_wanted_points_to_the_source() -> None:
 
 
 def test_coarsening_averages_whole_blocks_and_puts_them_at_the_block_centre() -> None:
-    coarse = coarsen(ramp_volume(), (4.5, 6.0, 4.0))
+    coarse = ramp_volume().coarsened((4.5, 6.0, 4.0))
     assert coarse.geometry == VolumeGeometry((6, 4, 5), (-9.0, 21.5, 100.0), (4.0, 6.0, 4.0))
     assert coarse.hu[0, 0, 0] == 55
     assert coarse.hu[2, 1, 3] == 10 * 6.5 + 100 * 2.5 + 14

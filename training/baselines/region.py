@@ -13,7 +13,7 @@ from imaging.arrays import DvfVoxels, FloatVoxels, Points
 from imaging.displacement import taper_weight
 from imaging.geometry import VolumeGeometry
 from imaging.propagation import propagate
-from imaging.resampling import coarsen, resample_deformed
+from imaging.resampling import resample_deformed
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import Volume
 from training.evaluation.network_system import labelled_points
@@ -135,4 +135,4 @@ def carried(case: HeldOutCase, deformation: Deformation, *, since: float) -> Con
 def _on_grid(volume: Volume, grid: VolumeGeometry, affine: AffineTransform) -> FloatVoxels:
     """A CT on a grid; beyond it the outermost voxels are repeated, so that its end does not look like air."""
     still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
-    return resample_deformed(coarsen(volume, grid.spacing_mm), still, affine=affine)[0]
+    return resample_deformed(volume.coarsened(grid.spacing_mm), still, affine=affine)[0]
