@@ -10,117 +10,30 @@ validation), clinic B in that of its second (test).
 import argparse
 import math
 import shutil
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import Field
 from tqdm import tqdm
 
-from imaging.model import Device
 from training.aliases import read_aliases
-from training.baselines.elastix import elastix_systems
-from training.baselines.references import reference_systems
 from training.checkpoint import read_network, stages_of
 from training.cohort import ClinicName, complete_cohort, draw_cohort, missing_scans
-from training.dataset import Dataset, Split, cohort_hash, read_dataset, read_datasets
+from training.dataset import Split, cohort_hash, read_dataset
 from training.evaluation.command import cases_of, compare
-from training.evaluation.loading import hybrid_system, network_system
 from training.evaluation.run import Protocol, evaluate
 from training.evaluation.scores import CaseScore
 from training.evaluation.statistics import by_case, summarise
 from training.evaluation.system import System
+from training.experiment import BLADDER_NETWORK, ClinicSize, Reproduction, read_reproduction
 from training.prepare import Settings, prepare
 from training.processes import processes
-from training.recipe import RECIPES, Recipe, RecipePart, read_recipe
+from training.recipe import Recipe
 from training.reproduction_page import provenance, write_page
 from training.train import train
 
-FILE = Path(__file__).parent / "reproduction.toml"
 REFERENCE = "Cross-stitch"
-BLADDER_NETWORK = "segmentation-a"
-
-
-class ClinicSize(RecipePart):
-    """How many patients and scans; as many scans as the paper's where none are named."""
-
-    patients: int
-    scans: int | None = None
-
-
-class Scale(RecipePart):
-    """How large the experiment is."""
-
-    in_plane: int
-    slices: int | None = None
-    seed: int
-    clinic_a: ClinicSize
-    clinic_b: ClinicSize
-    validation: float = Field(description="Share of clinic A's patients")
-    prepare_margin: int = Field(description="Voxels of the model grid round the organs")
-    days: int | None = Field(default=None, description="Evaluated of each held-out patient; None: all")
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """One experiment in one folder.
-
-    Attributes:
-        name: Of the scale.
-        scale: Its size.
-        networks: Recipe -> name in the tables.
-        out: Folder of everything.
-        workers: Processes side by side, one thread each where there are several.
-        device: 'auto' takes CUDA where there is one.
-    """
-
-    name: str
-    scale: Scale
-    networks: dict[str, str]
-    out: Path
-    workers: int
-    device: Device = "auto"
-
-    def recipe(self, system: str) -> Recipe:
-        """The recipe of a system at this scale."""
-        return read_recipe(RECIPES / f"{system}.toml", RECIPES / "scales" / f"{self.name}.toml")
-
-    def data(self, clinic: str) -> Path:
-        """The dataset of a clinic."""
-        return self.out / "data" / clinic
-
-    def run(self, system: str) -> Path:
-        """The run of a network."""
-        return self.out / "runs" / system
-
-    def dataset(self) -> Dataset:
-        """Both clinics as one: A holds the training and validation patients, B those of the test."""
-        return read_datasets([self.data("A"), self.data("B")])
-
-    def systems(self, *, elastix: Sequence[str] | str | None = None) -> list[System]:
-        """References, elastix, Hybrid, and the networks, in the order of the tables.
-
-        Args:
-            elastix: Names of its settings; None for all.
-        """
-        wanted = [elastix] if isinstance(elastix, str) else elastix
-        registrations = [one for one in elastix_systems(threads=1) if wanted is None or one.name in wanted]
-        hybrid = hybrid_system(self.run(BLADDER_NETWORK), device=self.device)
-        networks = [
-            network_system(title, self.run(system), device=self.device) for system, title in self.networks.items()
-        ]
-        return [*reference_systems(), *registrations, hybrid, *networks]
-
-
-def read_reproduction(scale: str, out: Path, *, workers: int, device: Device = "auto") -> Reproduction:
-    """The experiment of `reproduction.toml` at one scale."""
-    content = tomllib.loads(FILE.read_text())
-    return Reproduction(
-        scale, Scale.model_validate(content["scales"][scale]), content["networks"], out, workers, device
-    )
 
 
 def reproduce(experiment: Reproduction) -> Path:
@@ -131,15 +44,11 @@ def reproduce(experiment: Reproduction) -> Path:
     """
     make_datasets(experiment)
     train_networks(experiment)
-    everything = experiment.systems()
-    validation = evaluate_split(experiment, "validation", everything)
-    best = best_elastix(validation)
-    kept = experiment.systems(elastix=best)
-    test = evaluate_split(experiment, "test", kept)
+    validation = evaluate_split(experiment, "validation")
+    kept = {method: best_of(systems, validation) for method, systems in experiment.tried().items()}
+    test = evaluate_split(experiment, "test", kept=kept)
     page = experiment.out / "results" / "README.md"
-    write_page(
-        page, validation=validation, test=test, reference=REFERENCE, elastix=best, facts=list(_facts(experiment))
-    )
+    write_page(page, validation=validation, test=test, reference=REFERENCE, kept=kept, facts=list(_facts(experiment)))
     return page
 
 
@@ -191,15 +100,25 @@ def train_networks(experiment: Reproduction) -> None:
             raise
 
 
-def evaluate_split(experiment: Reproduction, split: Split, systems: Sequence[System]) -> tuple[CaseScore, ...]:
-    """Every system on the cases of a split, cases shared out among processes, then tables, figures and pictures."""
+def evaluate_split(
+    experiment: Reproduction, split: Split, *, kept: Mapping[str, str] | None = None
+) -> tuple[CaseScore, ...]:
+    """Every system on the cases of a split, cases shared out among processes, then tables, figures and pictures.
+
+    Args:
+        experiment: What was trained.
+        split: Whose cases.
+        kept: As in `Reproduction.systems`.
+    """
     names = tuple(cases_of(experiment.dataset(), split, days=experiment.scale.days))
-    shares = [names[first :: experiment.workers] for first in range(experiment.workers)]
-    elastix = [system.name for system in systems if system.name in _elastix_names()]
-    with processes(experiment.workers) as pool:
-        list(pool.map(partial(_evaluate_share, experiment, split, elastix), [share for share in shares if share]))
+    workers = min(experiment.workers, len(names))
+    if workers > 1:
+        shares = [names[first::workers] for first in range(workers)]
+        with processes(workers) as pool:
+            list(pool.map(partial(_evaluate_share, experiment, split, kept), shares))
+    # What is not there yet, as where there is but one case, is done here.
     sections = compare(
-        systems,
+        experiment.systems(kept=kept),
         experiment.dataset(),
         [split],
         experiment.out / "results",
@@ -210,9 +129,9 @@ def evaluate_split(experiment: Reproduction, split: Split, systems: Sequence[Sys
     return sections[split]
 
 
-def best_elastix(validation: Sequence[CaseScore]) -> str:
-    """The setting of elastix with the smallest mean surface distance over organs and validation cases."""
-    return min(_elastix_names(), key=lambda name: _mean_over_organs(validation, name))
+def best_of(systems: Sequence[System], validation: Sequence[CaseScore]) -> str:
+    """The name of the system with the smallest mean surface distance over organs and validation cases."""
+    return min((system.name for system in systems), key=lambda name: _mean_over_organs(validation, name))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -248,22 +167,20 @@ def _train_one(experiment: Reproduction, system: str) -> str:
     folder = experiment.run(system)
     if folder.exists() and not _is_current(experiment, system):
         shutil.rmtree(folder)
-    pairs = read_dataset(experiment.data("A")).pairs("training")
+    pairs = read_dataset(experiment.data("A")).verified_pairs("training")
     several = experiment.workers > 1
     threads = 1 if several else 0
     train(experiment.recipe(system), pairs, run=folder, threads=threads, device=experiment.device, quiet=several)
     return system
 
 
-def _evaluate_share(experiment: Reproduction, split: Split, elastix: Sequence[str], names: Sequence[str]) -> None:
+def _evaluate_share(
+    experiment: Reproduction, split: Split, kept: Mapping[str, str] | None, names: Sequence[str]
+) -> None:
     dataset = experiment.dataset()
     cases = {name: partial(dataset.case, name) for name in names}
     protocol = Protocol(dataset.organs, dataset=dataset.sha256)
-    evaluate(experiment.systems(elastix=elastix), cases, experiment.out / "results" / split, protocol)
-
-
-def _elastix_names() -> list[str]:
-    return [system.name for system in elastix_systems(threads=1)]
+    evaluate(experiment.systems(kept=kept), cases, experiment.out / "results" / split, protocol)
 
 
 def _facts(experiment: Reproduction) -> Iterator[str]:
@@ -279,6 +196,10 @@ def _facts(experiment: Reproduction) -> Iterator[str]:
     trained = {title: read_network(experiment.run(system)) for system, title in experiment.networks.items()}
     steps = sorted({one.step for one in trained.values()})
     minutes = sum(one.seconds for one in trained.values()) / 60
+    for method, systems in experiment.tried().items():
+        yield f"{method}: {len(systems)} settings tried on validation"
+    if experiment.scale.iterations is not None:
+        yield f"elastix, Hybrid and demons cut to {experiment.scale.iterations} iterations each: theirs is no result"
     yield f"{len(trained)} networks, {' or '.join(map(str, steps))} steps each, {minutes:.0f} minutes in training steps"
     yield from provenance(trained)
 

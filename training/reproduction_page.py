@@ -17,8 +17,6 @@ from training.evaluation.statistics import Reference, by_case, choose_paths, sum
 from training.evaluation.system import PathName
 from training.evaluation.tables import organ_table
 
-PAPERS_ELASTIX = "elastix"
-
 
 def write_page(
     file: Path,
@@ -26,7 +24,7 @@ def write_page(
     validation: Sequence[CaseScore],
     test: Sequence[CaseScore],
     reference: str,
-    elastix: str,
+    kept: Mapping[str, str],
     facts: Sequence[str],
 ) -> None:
     """Write the page.
@@ -36,7 +34,7 @@ def write_page(
         validation: Scores on clinic A.
         test: Scores on clinic B.
         reference: The system that the others are tested against; its paths are chosen on validation.
-        elastix: The setting of elastix that validation chose; it stands for the paper's.
+        kept: Method of the paper -> the setting that validation chose; it stands for the paper's.
         facts: What was done, one line each.
     """
     chosen = choose_paths(validation, system=reference)
@@ -47,7 +45,7 @@ def write_page(
         "Numbers are those of phantoms; the paper's are of patients and stand beside for the order of the systems.",
         "",
         *(f"- {fact}" for fact in facts),
-        f"- elastix: the best of its settings on validation, {elastix}",
+        *(f"- {method}: the best of its settings on validation is {name}" for method, name in kept.items()),
         "- path per organ of the cross-stitch network, chosen on validation: "
         + ", ".join(f"{organ} {path}" for organ, path in chosen.items()),
         "",
@@ -59,7 +57,7 @@ def write_page(
     for heading, scores, cohort in cohorts:
         table = organ_table(scores, "msd_mm", reference=against, printed=cohort)
         parts += [f"## {heading}: {len({score.case for score in scores})} cases", "", markdown(table)]
-        parts += ["### Order of the systems", "", *order_lines(scores, cohort, {PAPERS_ELASTIX: elastix}), ""]
+        parts += ["### Order of the systems", "", *order_lines(scores, cohort, kept), ""]
     file.write_text("\n".join(parts))
 
 

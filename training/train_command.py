@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
         train(
             recipe,
-            dataset.pairs("training"),
+            dataset.verified_pairs("training"),
             run=arguments.run,
             minutes=arguments.minutes,
             threads=arguments.threads,

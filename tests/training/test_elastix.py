@@ -9,6 +9,7 @@ from imaging.transforms import DisplacementField
 from training.baselines.elastix import (
     SETTINGS,
     Channel,
+    Effort,
     ElastixSettings,
     ElastixSystem,
     bspline,
@@ -96,3 +97,26 @@ def test_the_comparison_tries_at_least_three_settings_and_can_tell_them_apart():
     assert len({system.name for system in systems}) == len(SETTINGS) >= 3
     assert len({identity_of(system) for system in systems}) == len(SETTINGS)
     assert "threads=2" in identity_of(systems[0])
+
+
+def test_one_setting_has_the_published_numbers():
+    """Par0035 of the elastix model zoo: 3 resolutions, 500 iterations, 5,000 samples, 32 bins, 10 mm."""
+    (published,) = (one for one in SETTINGS if "Par0035" in one.name)
+    found = parameter_map([], published)
+    numbers = [
+        found[key][0]
+        for key in (
+            "NumberOfResolutions",
+            "MaximumNumberOfIterations",
+            "NumberOfSpatialSamples",
+            "NumberOfHistogramBins",
+            "FinalGridSpacingInPhysicalUnits",
+        )
+    ]
+    assert numbers == ["3", "500", "5000", "32", "10.0"]
+
+
+def test_a_quick_experiment_tries_the_first_settings_with_few_iterations():
+    quick = elastix_systems(effort=Effort(settings=2, iterations=7))
+    assert [system.name for system in quick] == [settings.name for settings in SETTINGS[:2]]
+    assert [system.settings.iterations for system in quick] == [7, 7]

@@ -8,7 +8,7 @@ pytest.importorskip("itk", reason="the Hybrid method needs the extra 'baselines'
 from imaging.geometry import VolumeGeometry
 from imaging.volume import Volume
 from training.baselines.elastix import ElastixSettings
-from training.baselines.hybrid import HybridSettings, HybridSystem, bladder_channel, focus, signed_distance
+from training.baselines.hybrid import SETTINGS, HybridSettings, HybridSystem, bladder_channel, focus, signed_distance
 from training.baselines.region import pair_of
 from training.evaluation.system import HeldOutCase, identity_of
 from training.pairs import packed_organs
@@ -85,3 +85,8 @@ def test_another_bladder_network_or_setting_is_another_system():
     quick = replace(plain, settings=QUICK)
     assert len({identity_of(system) for system in (plain, named, quick)}) == 3
     assert plain.name == "Hybrid"
+
+
+def test_the_comparison_tries_at_least_three_settings_and_can_tell_them_apart():
+    systems = [HybridSystem(bladder=true_bladder, settings=settings) for settings in SETTINGS]
+    assert len({system.name for system in systems}) == len({identity_of(system) for system in systems}) >= 3

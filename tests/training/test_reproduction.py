@@ -9,7 +9,8 @@ pytest.importorskip("itk", reason="elastix needs the extra 'baselines'")
 from training.checkpoint import Stage, TrainedNetwork
 from training.evaluation.paper import PAPER_ORGANS, printed_rows
 from training.evaluation.scores import CaseScore, OrganScore
-from training.reproduce import REFERENCE, read_reproduction, reproduce
+from training.experiment import read_reproduction
+from training.reproduce import REFERENCE, best_of, reproduce
 from training.reproduction_page import compared, provenance
 
 
@@ -31,6 +32,12 @@ def test_a_pair_that_stands_the_other_way_round_is_named():
     scores = [score("Cross-stitch", "segmentation", 2.0), score("elastix best", "registration", 1.0)]
     same, turned = compared(scores, "HMC", "Prostate", {"elastix": "elastix best"})
     assert (same, turned) == (0, [("Cross-stitch (segmentation)", "elastix (registration)")])
+
+
+def test_of_several_settings_the_one_that_is_best_on_validation_is_kept():
+    scores = [score("Hybrid", "registration", 2.0), score("Hybrid, long", "registration", 1.0)]
+    scores.append(score("elastix", "registration", 0.5))
+    assert best_of([SimpleNamespace(name="Hybrid"), SimpleNamespace(name="Hybrid, long")], scores) == "Hybrid, long"
 
 
 def trained(family, commit):
@@ -58,8 +65,11 @@ def test_the_whole_comparison_runs_and_goes_on_where_it_was(tmp_path):
     text = page.read_text()
     for title in experiment.networks.values():
         assert title in text
-    for heading in ("Validation, clinic A: 1 cases", "Test, clinic B: 2 cases", "Order of the systems"):
+    for heading in ("Validation, clinic A: 1 cases", "Test, clinic B: 1 cases", "Order of the systems"):
         assert heading in text
+    for system in (one for settings in experiment.tried().values() for one in settings):
+        assert f"| {system.name} |" in text
+    assert "cut to 10 iterations each" in text
     assert REFERENCE in experiment.networks.values()
     made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("runs/*/network.pt")}
     (tmp_path / "runs" / "dense" / "network.pt").unlink()

@@ -61,3 +61,27 @@ def test_training_and_service_pull_along_the_same_vector():
     indices = np.stack(np.meshgrid(*map(np.arange, OUTPUT["high"]), indexing="ij"), axis=-1).reshape(-1, 3)[:, ::-1]
     expected = to_planning(Deformation(AffineTransform.identity(), (field,)), grid.to_lps(indices))
     np.testing.assert_allclose(fetched, expected, atol=1e-3)
+
+
+def test_the_three_levels_fetch_a_known_displacement_in_millimetres_from_the_same_places():
+    """Coarser outputs are supervised where they lie: same sign, length and voxel as the full resolution."""
+    spacing_mm, input_size = 2.0, 60
+    positions = [torch.arange(input_size, dtype=torch.float32) * spacing_mm] * 3
+    ramps = torch.stack(torch.meshgrid(*positions, indexing="ij")[::-1])[None]
+    fetched, lies = {}, {}
+    for level, size in zip(LEVELS, (20, 12, 8), strict=True):
+        at_mm = at_level(ramps, (size,) * 3, level)
+        x, y, z = at_mm.unbind(dim=1)
+        # Affine in the place, another factor and sign for each component, so that swapped axes and shifts are noticed.
+        truth_mm = torch.stack([4 + 0.05 * y, -6 + 0.03 * z, 3 - 0.04 * x], dim=1)
+        voxels = truth_mm / (spacing_mm * level.stride)
+        fetched[level.name], lies[level.name] = warp(ramps, voxels, level), at_mm
+        torch.testing.assert_close(fetched[level.name], at_mm + truth_mm, atol=1e-3, rtol=0)
+    # Input voxel 20 is voxel 0 of the full and 1 of the half resolution; 18 is 0 of the half and 1 of the quarter.
+    for one, other, ours, theirs in (
+        ("high", "mid", slice(0, 20, 2), slice(1, 11)),
+        ("mid", "low", slice(0, 12, 2), slice(1, 7)),
+    ):
+        for values in (lies, fetched):
+            fine, coarse = values[one][..., ours, ours, ours], values[other][..., theirs, theirs, theirs]
+            torch.testing.assert_close(fine, coarse, atol=1e-3, rtol=0)

@@ -3,12 +3,12 @@
 What is known of the settings comes from the group's published parameter files (SuperElastix/ElastixModelZoo, Par0035)
 and from Qiao et al. 2019 (Front Oncol 9:1297): three resolutions, 10 mm final grid, 5,000 random samples drawn anew in
 each of 500 iterations, 32 bins, and the fast estimate of the step size. The file for the prostate was never published;
-the working grid, the window, the length of a
-step and the variations are ours. It starts from the affine that all systems share.
+the working grid, the window, the length of a step and the variations are ours. It starts from the affine that all
+systems share.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any, ClassVar, Literal
@@ -62,7 +62,7 @@ SOFT_TISSUE_HU = (-200.0, 300.0)
 """With it the bins of the histogram tell fat, muscle and bladder apart; ours."""
 
 SETTINGS = (
-    ElastixSettings("elastix 10 mm, all HU", iterations=500),
+    ElastixSettings("elastix Par0035"),
     ElastixSettings("elastix 10 mm", window_hu=SOFT_TISSUE_HU, iterations=250, samples=2000),
     ElastixSettings("elastix 6 mm", grid_mm=6.0, window_hu=SOFT_TISSUE_HU, iterations=250, samples=3000),
     ElastixSettings(
@@ -70,6 +70,26 @@ SETTINGS = (
     ),
 )
 """What the comparison tries. The first has Par0035's numbers and the whole range of the CT; the others are ours."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much of a method's settings is tried; all of them as they are, unless an experiment is to be quick.
+
+    Attributes:
+        settings: How many, first ones first; None for all.
+        iterations: Per resolution, in the place of the settings' own; None leaves these.
+    """
+
+    settings: int | None = None
+    iterations: int | None = None
+
+    def of(self, settings: ElastixSettings) -> ElastixSettings:
+        """The settings with the iterations that are wanted."""
+        return settings if self.iterations is None else replace(settings, iterations=self.iterations)
+
+
+WHOLE = Effort()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +121,7 @@ class ElastixSystem:
     settings: ElastixSettings
     threads: int = 1
     starts_slowly: ClassVar[bool] = False
+    """What starts slowly is loaded before the time counts."""
 
     @property
     def name(self) -> str:
@@ -114,15 +135,21 @@ class ElastixSystem:
 
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""
+        load_elastix()
         began = perf_counter()
         pair = pair_of(case, self.settings.spacing_mm)
         vectors = registered(pair, self.settings, threads=self.threads)
         return carried(case, deformation_of(pair, vectors), since=began)
 
 
-def elastix_systems(threads: int = 1) -> tuple[ElastixSystem, ...]:
+def elastix_systems(threads: int = 1, *, effort: Effort = WHOLE) -> tuple[ElastixSystem, ...]:
     """One system for each of `SETTINGS`; the comparison keeps the one that is best on validation cases."""
-    return tuple(ElastixSystem(settings, threads) for settings in SETTINGS)
+    return tuple(ElastixSystem(effort.of(settings), threads) for settings in SETTINGS[: effort.settings])
+
+
+def load_elastix() -> None:
+    """Let ITK load its compiled modules: twelve seconds on the first call in a process, which are no case's time."""
+    _ = itk.ElastixRegistrationMethod
 
 
 def registered(pair: ScanPair, settings: ElastixSettings, *, threads: int) -> DvfVoxels:

@@ -9,7 +9,7 @@ too, cost more than they gave.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from time import perf_counter
 from typing import ClassVar
@@ -22,7 +22,8 @@ from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks
 from imaging.propagation import propagate
 from imaging.transforms import Deformation, DisplacementField
-from training.baselines.elastix import Channel, ElastixSettings, bspline
+from training.baselines.bladder import NetworkBladder
+from training.baselines.elastix import WHOLE, Channel, Effort, ElastixSettings, bspline, load_elastix
 from training.baselines.gas import GasSettings, body_on, mask_on, without_gas
 from training.baselines.region import BOX_MM, ORGANS, ScanPair, carried, deformation_of, pair_of
 from training.evaluation.system import Contoured, HeldOutCase
@@ -38,6 +39,7 @@ class HybridSettings:
     """All of the method's numbers; ours.
 
     Attributes:
+        name: As it stands in tables.
         window_hu: Hounsfield units are clipped to it: contrast medium and gold are no brighter than bone, and bone
             is no brighter than contrast medium.
         gas: What is painted over.
@@ -48,6 +50,7 @@ class HybridSettings:
         focus_mm: How far round the carried rectum and seminal vesicles the second one looks.
     """
 
+    name: str = "Hybrid"
     window_hu: tuple[float, float] = (-160.0, 240.0)
     gas: GasSettings = field(default_factory=GasSettings)
     joint: ElastixSettings = JOINT
@@ -55,6 +58,16 @@ class HybridSettings:
     bladder_reach_mm: float = 20.0
     focused: ElastixSettings = FOCUSED
     focus_mm: float = 15.0
+
+
+SETTINGS = (
+    HybridSettings(),
+    HybridSettings("Hybrid, heavy bladder", bladder_weight=4.0, focused=replace(FOCUSED, grid_mm=4.0)),
+    HybridSettings("Hybrid, light bladder", bladder_weight=0.25),
+    HybridSettings("Hybrid, long", joint=replace(JOINT, grid_mm=15.0, resolutions=4, iterations=500)),
+)
+"""What the comparison tries. The second also has a finer grid round rectum and seminal vesicles, the last a coarser one
+in the joint registration, from smoother images on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +85,12 @@ class HybridSystem:
     threads: int = 1
     settings: HybridSettings = field(default_factory=HybridSettings)
     bladder_identity: str = ""
-    name: str = "Hybrid"
     starts_slowly: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """See `System.name`."""
+        return self.settings.name
 
     @property
     def identity(self) -> str:
@@ -83,6 +100,7 @@ class HybridSystem:
 
     def contour(self, case: HeldOutCase) -> Contoured:
         """See `System.contour`."""
+        load_elastix()
         began = perf_counter()
         pair = pair_of(case, self.settings.joint.spacing_mm)
         channels = [
@@ -96,6 +114,15 @@ class HybridSystem:
             focused = self.settings.focused
             vectors, _ = bspline(channels, grids, focused, threads=self.threads, mask=near, start=start)
         return carried(case, deformation_of(pair, vectors), since=began)
+
+
+def hybrid_systems(bladder: NetworkBladder, threads: int = 1, *, effort: Effort = WHOLE) -> tuple[HybridSystem, ...]:
+    """One system for each of `SETTINGS`; the comparison keeps the one that is best on validation cases."""
+    tried = (
+        replace(settings, joint=effort.of(settings.joint), focused=effort.of(settings.focused))
+        for settings in SETTINGS[: effort.settings]
+    )
+    return tuple(HybridSystem(bladder, threads, settings, bladder.system.identity) for settings in tried)
 
 
 def prepared(case: HeldOutCase, pair: ScanPair, settings: HybridSettings) -> tuple[FloatVoxels, FloatVoxels]:

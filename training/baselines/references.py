@@ -71,9 +71,15 @@ class Reference:
         return carried(case, self.deformation(case), since=began)
 
 
-def reference_systems() -> tuple[System, ...]:
-    """No alignment, rigid, affine, affine and demons, affine and the project's own refinement."""
+def reference_systems(*, iterations: int | None = None) -> tuple[System, ...]:
+    """No alignment, rigid, affine, affine and demons, affine and the project's own refinement.
+
+    Args:
+        iterations: Of the demons on each level, where an experiment is to be quick; None leaves their own.
+    """
     forces = DemonsSettings()
+    if iterations is not None:
+        forces = DemonsSettings(levels=tuple((spacing_mm, iterations) for spacing_mm, _ in forces.levels))
     tuned = f"SimpleITK {version('SimpleITK')} {forces!r} {BOX_MM!r}"
     return (
         Reference("no alignment", lambda _: Deformation(AffineTransform.identity())),

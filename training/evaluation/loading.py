@@ -6,7 +6,7 @@ from pathlib import Path
 
 from imaging.errors import ModelError
 from imaging.model import Device, load_model
-from training.baselines.bladder import network_bladder
+from training.baselines.bladder import NetworkBladder, network_bladder
 from training.baselines.references import reference_systems
 from training.checkpoint import NETWORK
 from training.evaluation.network_system import NetworkSystem, exported_system
@@ -19,8 +19,8 @@ def named_systems(words: Sequence[str], *, device: Device = "auto", threads: int
 
     Args:
         words: '[NAME=]FOLDER' of a run or an exported model; 'references' for all systems that learn nothing, or the
-            name of one of them; 'elastix' for all its settings; 'hybrid=RUN' for the Hybrid method with the bladder as
-            the network in the folder of a run or a model segments it.
+            name of one of them; 'elastix' for all its settings; 'hybrid=RUN' for all settings of the Hybrid method
+            with the bladder as the network in the folder of a run or a model segments it.
         device: Of the networks.
         threads: CPU threads of elastix and of the runtimes of exported models, 0 for their own choice.
 
@@ -42,28 +42,25 @@ def named_systems(words: Sequence[str], *, device: Device = "auto", threads: int
         elif word == "hybrid":
             raise ModelError("hybrid needs a network that segments the bladder: name its run, hybrid=RUN")
         elif given and name == "hybrid":
-            systems.append(hybrid_system(Path(folder), device=device, threads=threads))
+            bladder = bladder_of(Path(folder), device=device, threads=threads)
+            systems.extend(import_module("training.baselines.hybrid").hybrid_systems(bladder, threads=threads or 1))
         else:
             systems.append(network_system(name if given else "", Path(folder), device=device, threads=threads))
     return tuple(systems)
 
 
-def hybrid_system(folder: Path, *, device: Device = "auto", threads: int = 1) -> System:
-    """The Hybrid method with the bladder of a network.
+def bladder_of(folder: Path, *, device: Device = "auto", threads: int = 0) -> NetworkBladder:
+    """What gives the Hybrid method its bladder.
 
     Args:
-        folder: Of the run or the model whose segmentation path gives the bladder.
-        device: Of the network.
-        threads: CPU threads of elastix.
+        folder: Of the run or the model whose segmentation path does.
+        device: As in `network_system`, like `threads`.
+        threads: See there.
 
     Raises:
         ModelError: If the folder holds no network, or it has no segmentation path.
-        ModuleNotFoundError: If itk-elastix is not installed.
     """
-    bladder = network_bladder(network_system("Hybrid's bladder", folder, device=device, threads=threads))
-    hybrid = import_module("training.baselines.hybrid")
-    system: System = hybrid.HybridSystem(bladder, threads=threads or 1, bladder_identity=bladder.system.identity)
-    return system
+    return network_bladder(network_system("Hybrid's bladder", folder, device=device, threads=threads))
 
 
 def network_system(name: str, folder: Path, *, device: Device = "auto", threads: int = 0) -> NetworkSystem:

@@ -233,7 +233,7 @@ def _seconds(scores: Sequence[CaseScore]) -> str:
     threads = f" on {' or '.join(map(str, counts))} CPU thread{'s' * (counts != [1])}" if counts else ""
     return (
         f"Seconds{threads} from the case in memory to the organs of all learned paths, without the affine, after one "
-        "case for nothing (elastix and Hybrid: without)."
+        "case for nothing (elastix and Hybrid: once loaded)."
     )
 
 
