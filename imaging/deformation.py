@@ -61,10 +61,12 @@ class ChosenDeformation:
 
     def carried_by(self, patch: RoiPatch) -> Step:
         """The step that carries most of an ROI; places beyond the judged grid are carried by the affine."""
-        lower, shape = patch.lower, patch.inside.shape
-        # One voxel in three along x and y is enough for a majority.
-        k, j, i = np.nonzero(patch.inside[:, ::3, ::3] >= 0.5) if min(shape) else (np.zeros(0, int),) * 3
-        index = np.stack([lower[2] + 3 * i, lower[1] + 3 * j, lower[0] + k], axis=1)
+        # A voxel per place of the judged grid is enough for a majority, unless the ROI is smaller than its steps.
+        strides = [max(1, int(GRID_MM / spacing)) for spacing in patch.geometry.spacing_mm[::-1]]
+        sampled = patch.inside[tuple(slice(None, None, stride) for stride in strides)] >= 0.5
+        if not sampled.any():
+            strides, sampled = [1, 1, 1], patch.inside >= 0.5
+        index = (np.argwhere(sampled) * strides + patch.lower)[:, ::-1].astype(np.float64)
         at = np.round(self.geometry.to_index(patch.geometry.to_lps(index))).astype(int)[:, ::-1]
         within = np.all((at >= 0) & (at < self.step.shape), axis=1)
         counts = np.bincount(self.step[tuple(at[within].T)], minlength=3)

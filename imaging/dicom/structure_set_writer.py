@@ -14,7 +14,6 @@ import numpy as np
 from highdicom import AlgorithmIdentificationSequence, ContributingEquipment
 from highdicom.base import SOPClass
 from pydicom import DataElement, Dataset, dcmwrite
-from pydicom.charset import convert_encodings
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sr.codedict import codes
@@ -23,6 +22,7 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 from imaging.dicom.contour_bytes import EncodedLoops, PlanarLoop, element, encode_loops, item
 from imaging.dicom.objects import CtSeries, PlannedStructures
 from imaging.dicom.provenance import IMPLEMENTATION_CLASS_UID, MANUFACTURER, Provenance, uid_from
+from imaging.dicom.texts import encodable, long_string
 from imaging.holes import containment, to_keyholes
 from imaging.rasterize import SAME_PLANE_MM
 from imaging.structures import Contour, Roi, StructureSet
@@ -173,7 +173,7 @@ class RTStructureSet(SOPClass):
         charset = header.get("SpecificCharacterSet")
         texts = [*(roi.name for roi in structures.rois), *(m for roi in structures.rois for _, _, m in roi.codes)]
         # The plan may name its ROIs in letters that the daily CT's character set lacks; UTF-8 holds both.
-        self.SpecificCharacterSet = charset if _encodable(texts, charset) else "ISO_IR 192"
+        self.SpecificCharacterSet = charset if encodable(texts, charset) else "ISO_IR 192"
         if self.SpecificCharacterSet is None:
             del self.SpecificCharacterSet
 
@@ -297,14 +297,14 @@ def _structure_set_roi(
     described = Dataset()
     described.ROINumber = roi.number
     described.ReferencedFrameOfReferenceUID = daily.frame_of_reference_uid
-    described.ROIName = _text(roi.name)
+    described.ROIName = long_string(roi.name)
     if not encoded.empty:
         described.ROIVolume = f"{encoded.volume_cc:.4f}"
     described.ROIGenerationAlgorithm = "AUTOMATIC"
     generation = roi.generation
     if encoded.empty and not generation.upper().startswith("EMPTY"):
         generation = f"{EMPTY_ROI}; {generation}" if generation else EMPTY_ROI
-    described.ROIGenerationDescription = _text(generation or f"automatic, {provenance.model_identity}")
+    described.ROIGenerationDescription = long_string(generation or f"automatic, {provenance.model_identity}")
     described.add(algorithm)
     return described
 
@@ -366,33 +366,13 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     code = Dataset()
     setattr(code, "CodeValue" if len(value) <= 16 else "LongCodeValue", value)
     code.CodingSchemeDesignator = scheme[:16]
-    code.CodeMeaning = _text(meaning)
+    code.CodeMeaning = long_string(meaning)
     return code
 
 
 def _described(roi: Roi) -> tuple[object, ...]:
     """What is written of an ROI beside its contours."""
     return roi.number, roi.name, roi.interpreted_type, roi.colour, roi.generation, roi.codes
-
-
-def _text(value: str) -> str:
-    """A Long String: 64 characters, no backslash, no control characters (PS3.5 6.2)."""
-    return re.sub(r"[\\\x00-\x1f\x7f]", "_", value)[:64].strip()
-
-
-def _encodable(texts: Iterable[str], charset: object) -> bool:
-    """Whether one of the character set's encodings can write every text."""
-    encodings = convert_encodings(charset if charset else "ISO_IR 6")
-    return all(text.isascii() or any(_fits(text, encoding) for encoding in encodings) for text in texts)
-
-
-def _fits(text: str, encoding: str) -> bool:
-    try:
-        # pydicom knows the default repertoire as iso8859, which is Latin-1 to Python and ASCII to DICOM.
-        text.encode("ascii" if encoding == "iso8859" else encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _scan_time(header: Dataset) -> tuple[str, str]:
