@@ -111,43 +111,6 @@ def draw_cohort(
     return Cohort(clinic=clinic, seed=seed, in_plane=in_plane, slices=slices, patients=tuple(members))
 
 
-def write_cohort(
-    clinic: ClinicName,
-    out: Path,
-    *,
-    patients: int | None = None,
-    seed: int = 1,
-    scans: int | None = None,
-    in_plane: int = 512,
-    workers: int = 1,
-    slices: int | None = None,
-) -> Iterator[str]:
-    """Write a virtual clinic as DICOM; the same arguments give the same bytes.
-
-    Scans that are there already are kept, so an interrupted cohort is completed by the same call. A scan appears
-    complete or not at all.
-
-    Args:
-        clinic: 'A' or 'B'.
-        out: Folder of the cohort.
-        patients: As in `draw_cohort`, like `seed`, `scans`, `in_plane` and `slices`.
-        seed: See there.
-        scans: See there.
-        in_plane: See there.
-        workers: Number of processes that write scans.
-        slices: See there.
-
-    Yields:
-        The name PATIENT/SCAN of each scan, once it is written.
-
-    Raises:
-        CohortError: If the folder holds a cohort with other arguments, or anything else.
-        pydantic.ValidationError: If a number is out of its range.
-    """
-    cohort = draw_cohort(clinic, patients=patients, seed=seed, scans=scans, in_plane=in_plane, slices=slices)
-    yield from complete_cohort(cohort, out, workers=workers)
-
-
 def read_cohort(folder: Path) -> Cohort | None:
     """What `cohort.json` of a folder says; None where there is no such file, or it describes no virtual cohort."""
     try:
@@ -162,7 +125,22 @@ def missing_scans(cohort: Cohort, out: Path) -> tuple[tuple[int, int], ...]:
 
 
 def complete_cohort(cohort: Cohort, out: Path, *, workers: int) -> Iterator[str]:
-    """Write the scans of a cohort that `out` lacks; arguments, names and errors as in `write_cohort`."""
+    """Write a virtual clinic as DICOM; the same cohort gives the same bytes.
+
+    Scans that are there already are kept, so an interrupted cohort is completed by the same call. A scan appears
+    complete or not at all.
+
+    Args:
+        cohort: As `draw_cohort` makes it.
+        out: Folder of the cohort.
+        workers: Number of processes that write scans.
+
+    Yields:
+        The name PATIENT/SCAN of each scan, once it is written.
+
+    Raises:
+        CohortError: If the folder holds another cohort, or anything else.
+    """
     _claim(cohort, out)
     missing = missing_scans(cohort, out)
     if workers <= 1:

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
         if arguments.prepared is not None:
             check(arguments.out, arguments.prepared, _settings(arguments), arguments.workers)
-        _write(cohort, arguments)
+        write(cohort, arguments.out, workers=arguments.workers)
         if arguments.prepared is not None:
             _prepare(arguments)
     except ValidationError as error:
@@ -70,10 +70,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise SystemExit(one_line(error)) from None
 
 
-def _write(cohort: Cohort, arguments: argparse.Namespace) -> None:
-    total, left = len(cohort.scans()), len(missing_scans(cohort, arguments.out))
+def write(cohort: Cohort, out: Path, *, workers: int) -> None:
+    """As `complete_cohort`, with a progress bar."""
+    total, left = len(cohort.scans()), len(missing_scans(cohort, out))
     with tqdm(total=total, initial=total - left, desc=f"clinic {cohort.clinic}", unit="scan") as bar:
-        for _ in complete_cohort(cohort, arguments.out, workers=arguments.workers):
+        for _ in complete_cohort(cohort, out, workers=workers):
             bar.update()
 
 

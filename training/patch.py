@@ -28,9 +28,3 @@ class Patch(NamedTuple):
     def to(self, device: torch.device) -> "Patch":
         """The same on another device."""
         return Patch(*(tensor.to(device) for tensor in self))
-
-
-def fully_labelled(fixed: Tensor, moving: Tensor, fixed_labels: Tensor, moving_labels: Tensor) -> Patch:
-    """A patch whose labels may all be used; shapes as in `Patch`."""
-    every = torch.ones(len(fixed), dtype=torch.bool, device=fixed.device)
-    return Patch(fixed, moving, fixed_labels, moving_labels, every, every)

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from training.aliases import read_aliases
 from training.checkpoint import read_network, stages_of
-from training.cohort import ClinicName, complete_cohort, draw_cohort, missing_scans
+from training.cohort import ClinicName, draw_cohort
+from training.cohort_command import write
 from training.dataset import Split, cohort_hash, read_dataset
 from training.evaluation.command import cases_of, compare
 from training.evaluation.run import Protocol, evaluate
@@ -70,9 +71,7 @@ def make_datasets(experiment: Reproduction) -> None:
             in_plane=scale.in_plane,
             slices=scale.slices,
         )
-        written = complete_cohort(cohort, folder, workers=experiment.workers)
-        for _ in tqdm(written, total=len(missing_scans(cohort, folder)), desc=f"clinic {clinic}", unit="scan"):
-            pass
+        write(cohort, folder, workers=experiment.workers)
         settings = Settings(
             spacing_mm=recipe.spacing_mm,
             margin_voxels=scale.prepare_margin,

@@ -13,7 +13,9 @@ from training.adversarial_losses import adversarial_loss, clip_weights, critic_l
 from training.adversarial_settings import AdversarialSettings, AlignedExampleSettings
 from training.aligned_examples import Perturbation, aligned_triple, draw_perturbation
 from training.networks.critic import PatchCritic
-from training.patch import Patch, fully_labelled
+from training.patch import Patch
+
+from .patches import fully_labelled
 
 WINDOW = HuWindow(lower=-160, upper=240, divisor=200)
 SIZE = 48

@@ -9,9 +9,10 @@ from training.adversarial_settings import AdversarialSettings
 from training.learners.adversarial import AdversarialLearner
 from training.learners.joint import JointLearner
 from training.learners.protocol import Learner
-from training.patch import Patch, fully_labelled
+from training.patch import Patch
 from training.recipe import Recipe
 
+from .patches import fully_labelled
 from .tiny import tiny_recipe
 
 CPU = torch.device("cpu")

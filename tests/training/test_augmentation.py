@@ -12,7 +12,8 @@ from training.augmentation import Drawn, apply, draw
 from training.augmentation_intensity import Gas, Pocket, Scan, Stool
 from training.augmentation_motion import Deformation, Filling, Rigid, bspline_field, control_counts, filling_scale
 from training.augmentation_settings import Augmentation
-from training.patch import fully_labelled
+
+from .patches import fully_labelled
 
 SIZE = 40
 SPACING_MM = 2.0

@@ -19,7 +19,8 @@ from training.board import (
     write_contours,
 )
 from training.networks import LevelOutput
-from training.patch import fully_labelled
+
+from .patches import fully_labelled
 
 SIZE = 60
 OUTPUT = SIZE - 40

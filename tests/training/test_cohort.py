@@ -5,9 +5,13 @@ import pydicom
 import pytest
 from pydantic import ValidationError
 
-from training.cohort import CohortError, draw_cohort, missing_scans, read_cohort, write_cohort
+from training.cohort import CohortError, complete_cohort, draw_cohort, missing_scans, read_cohort
 
 SMALL = {"patients": 1, "scans": 2, "in_plane": 96, "slices": 6}
+
+
+def write_cohort(clinic, out, *, workers=1, **drawn):
+    return complete_cohort(draw_cohort(clinic, **drawn), out, workers=workers)
 
 
 def _digests(folder):

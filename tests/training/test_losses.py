@@ -17,8 +17,10 @@ from training.losses import (
     task_names,
 )
 from training.networks import LevelOutput
-from training.patch import Patch, fully_labelled
+from training.patch import Patch
 from training.recipe import RECIPES, read_recipe
+
+from .patches import fully_labelled
 
 
 def test_dice_is_twice_the_overlap_over_both_sums_without_the_background():
