@@ -141,8 +141,8 @@ class ClinicalCore:
         )
 
     def _parse(self, upload: Upload, role: Role) -> list[DicomObject]:
-        objects, digests = upload.objects.pop(role, []), upload.digests.pop(role, [])
-        return parse_all(objects, limits=self._limits, digests=digests)
+        objects, begun = upload.objects.pop(role, []), upload.parsed.pop(role, None)
+        return parse_all(objects, limits=self._limits) if begun is None else [one.result() for one in begun]
 
     def _read_plan(self, images: list[DicomObject], structures: DicomObject, stopwatch: Stopwatch) -> ReadPlan:
         with stopwatch.stage("parse"):

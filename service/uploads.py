@@ -3,10 +3,10 @@
 Parts are cut by python-multipart's parser as the bytes arrive; Starlette's form reader would spool them to disk.
 """
 
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from python_multipart.exceptions import FormParserError
@@ -15,6 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+from imaging.dicom.parse import DicomObject, parse
 from imaging.errors import MissingObject, TooLarge
 from service.archives import is_zip, unpack
 from service.problems import Refusal
@@ -56,8 +57,8 @@ class Upload:
     options: bytes | None = None
     plan_id: str = ""
     received_bytes: int = 0
-    digests: dict[Role, list[Future[str]]] = field(default_factory=dict)
-    """SHA-256 of the objects of a role, begun as each arrived; of no use where some came in a zip."""
+    parsed: dict[Role, list[Future[DicomObject]]] = field(default_factory=dict)
+    """The objects of a role, begun as each arrived; of no use where some came in a zip."""
 
     def of(self, role: Role) -> list[Content]:
         """The objects of a role."""
@@ -108,8 +109,8 @@ def unpack_upload(upload: Upload, *, limits: UploadLimits) -> Upload:
     unpacked_bytes = 0
     for role in tuple(upload.objects):
         target = opened.objects.setdefault(role, [])
-        if role in upload.digests and not any(map(is_zip, upload.objects[role])):
-            opened.digests[role] = upload.digests.pop(role)
+        if role in upload.parsed and not any(map(is_zip, upload.objects[role])):
+            opened.parsed[role] = upload.parsed.pop(role)
         for content in upload.objects.pop(role):
             if not is_zip(content):
                 target.append(content)
@@ -193,7 +194,7 @@ async def _receive_parts(
     except (FormParserError, UnicodeDecodeError):
         raise Refusal("multipart-invalid", "the multipart body cannot be read; check its boundary.") from None
     finally:
-        collector.hasher.shutdown(wait=False)
+        collector.reader.shutdown(wait=False, cancel_futures=not collector.ended)
     if not collector.ended:
         raise Refusal("multipart-invalid", "the body ends before its last boundary; the upload was cut off.")
     return collector.upload
@@ -210,8 +211,9 @@ class _Collector:
         self._parts = 0
         self._part = Part()
         self._memory = PartMemory()
-        # A body takes longer to arrive than to hash, and hashing lets other threads run.
-        self.hasher = ThreadPoolExecutor(1)
+        # A body takes longer to arrive than its objects to parse.
+        self.reader = ThreadPoolExecutor(1)
+        self._parse = partial(parse, limits=limits.for_reading())
         self._header = [b"", b""]
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -296,7 +298,7 @@ class _Collector:
         if part.role is not None:
             self.upload.objects.setdefault(part.role, []).append(content)
             if not is_zip(content):
-                self.upload.digests.setdefault(part.role, []).append(self.hasher.submit(_sha256, content))
+                self.upload.parsed.setdefault(part.role, []).append(self.reader.submit(self._parse, content))
         elif part.text_field == "options":
             self.upload.options = bytes(content)
         elif part.text_field == "plan_id":
@@ -304,7 +306,3 @@ class _Collector:
 
     def _finish(self) -> None:
         self.ended = True
-
-
-def _sha256(content: Content) -> str:
-    return hashlib.sha256(content).hexdigest()

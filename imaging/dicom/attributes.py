@@ -4,6 +4,7 @@ pydicom's own conversion builds an object per number, warns with the value in th
 """
 
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -39,11 +40,40 @@ _DECIMAL_BYTES = b"0123456789+-.eE \\\0"
 _UID_LENGTH = 64
 
 
+class _Silence:
+    """No warnings while any thread is inside.
+
+    Their filters belong to the process. Were each thread to bring back what it found, the first to leave would let the
+    others print warnings, and those of pydicom hold values.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(None, None, None)
+
+
+_SILENCE = _Silence()
+
+
 @contextmanager
 def typed_errors(what: str) -> Iterator[None]:
     """Turn whatever a parser raises in the block into an `InputError` that names `what` and no value."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _SILENCE:
         try:
             yield
         except InputError:

@@ -2,8 +2,8 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -90,30 +90,14 @@ class DicomObject:
         return self.sop_class_uid == RT_STRUCTURE_SET
 
 
-def parse_all(
-    files: Sequence[bytes | memoryview], *, limits: ReadLimits, digests: Sequence[Future[str]] = ()
-) -> list[DicomObject]:
-    """Parse DICOM files; raises what `parse` does for the first refused.
-
-    Args:
-        files: Their bytes.
-        limits: As for `parse`.
-        digests: SHA-256 of each; where there are none, one file is hashed while the next is read.
-    """
-    if digests:
-        return [parse(data, limits=limits, sha256=one.result) for data, one in zip(files, digests, strict=True)]
-    # The outer block settles the warning filters, which are those of the whole process.
-    with typed_errors("the header of an object"), ThreadPoolExecutor(2) as pool:
+def parse_all(files: Sequence[bytes | memoryview], *, limits: ReadLimits) -> list[DicomObject]:
+    """Parse DICOM files, one being hashed while the next is read; raises what `parse` does for the first refused."""
+    with ThreadPoolExecutor(2) as pool:
         return list(pool.map(partial(parse, limits=limits), files))
 
 
-def parse(data: bytes | memoryview, *, limits: ReadLimits, sha256: Callable[[], str] | None = None) -> DicomObject:
+def parse(data: bytes | memoryview, *, limits: ReadLimits) -> DicomObject:
     """Parse one DICOM file; its pixels are not copied.
-
-    Args:
-        data: Its bytes.
-        limits: Sizes and counts.
-        sha256: Tells the SHA-256 of the bytes, where somebody has computed it already.
 
     Raises:
         NotDicom: If it is none, or its file meta information is cut off.
@@ -143,7 +127,7 @@ def parse(data: bytes | memoryview, *, limits: ReadLimits, sha256: Callable[[], 
     _check_class(sop_class, media_class)
     if lossy == "01":
         raise LossyPixelData("an image was once compressed with loss; send the original images")
-    digest = sha256() if sha256 is not None else hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
     return DicomObject(dataset, digest, sop_class, len(data), transfer_syntax, pixels)
 
 

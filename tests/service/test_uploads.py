@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imaging.errors import TooLarge
+from imaging.errors import NotDicom, TooLarge
 from service import uploads_memory
 from service.problems import Refusal
 from service.settings import UploadLimits
 from service.uploads import Upload, receive_upload, unpack_upload
+from tests.dicom_factory import ct_bytes
 from tests.service.helpers import FakeCore, case_files, run, serving, zip_of
 
 FORM = "multipart/form-data; boundary=b"
@@ -65,17 +66,17 @@ def test_parts_longer_than_what_is_left_of_their_memory_arrive_whole(monkeypatch
         assert upload.of("planning_structures") == [content * 2 for content in contents]
 
 
-def test_every_object_is_hashed_once_it_is_there_unless_it_comes_in_a_zip():
-    archive = zip_of({"1": b"one"})
-    parts = (("daily_ct", b"a" * 90), ("planning_structures", archive), ("daily_ct", b"b"))
+def test_every_object_is_parsed_once_it_is_there_unless_it_comes_in_a_zip():
+    image = ct_bytes()[0]
+    parts = (("daily_ct", image), ("planning_structures", zip_of({"1": b"one"})), ("daily_ct", b"no DICOM"))
     body = b"".join(part(name, content) for name, content in parts) + b"--b--"
-    upload = received(body, limits=SMALL.model_copy(update={"structure_bytes": 1000}))
-    opened = unpack_upload(upload, limits=UploadLimits())
+    opened = unpack_upload(received(body, limits=UploadLimits()), limits=UploadLimits())
     assert opened.of("planning_structures") == [b"one"]
-    assert list(opened.digests) == ["daily_ct"]
-    assert [one.result() for one in opened.digests["daily_ct"]] == [
-        hashlib.sha256(content).hexdigest() for content in (b"a" * 90, b"b")
-    ]
+    assert list(opened.parsed) == ["daily_ct"]
+    first, second = opened.parsed["daily_ct"]
+    assert first.result().sha256 == hashlib.sha256(image).hexdigest()
+    with pytest.raises(NotDicom):
+        second.result()
 
 
 @pytest.mark.parametrize(
