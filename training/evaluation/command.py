@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="SYSTEM",
-        help="[NAME=]FOLDER of a run or an exported model; or references, the name of one of them, elastix, hybrid=RUN "
-        "(the run whose segmentation gives the bladder)",
+        help="[NAME=]FOLDER of a run or an exported model; or references, the name of one of them, or elastix or "
+        "hybrid=RUN at all their settings (RUN: whose segmentation gives the bladder)",
     )
     parser.add_argument("--dataset", nargs="+", type=Path, required=True, help="prepared datasets, read as one")
     parser.add_argument("--split", nargs="+", choices=["validation", "test"], default=["validation"])
