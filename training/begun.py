@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from training.durable import write_durably
 from training.keys import key_beside, make_key, public_key, read_key
-from training.pairs import write_durably
 from training.unusable import Unusable
 
 SETTINGS = "settings.json"

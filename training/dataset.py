@@ -22,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
+from training.durable import put_in_place, write_durably
 from training.names import patient_of
-from training.pairs import CachedPair, LabelledScan, hash_of_arrays, put_in_place, read_pair, write_durably
+from training.pairs import CachedPair, LabelledScan, hash_of_arrays, read_pair
 
 Split = Literal["training", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

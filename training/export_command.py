@@ -20,13 +20,14 @@ from phantom.case import CLINIC_A, VirtualPatient
 from training.baselines.references import reference_systems
 from training.checkpoint import CHECKPOINT, TrainedNetwork, read_network
 from training.dataset import Dataset, HeldOutCase, Split, read_datasets
+from training.durable import put_in_place
 from training.evaluation.command import compare, update_model
 from training.evaluation.network_system import exported_system
 from training.evaluation.torch_system import cohorts_of, unfinished
 from training.evaluation.unseen import remark_on
 from training.export import Release, export
 from training.model_card import write_card
-from training.pairs import LabelledScan, put_in_place
+from training.pairs import LabelledScan
 from training.recipe import RECIPES
 
 GOLDEN_SEED = 777
