@@ -13,7 +13,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-training referees check format docs openapi bench train export image image-test clean
+.PHONY: help setup demo test test-training referees check format docs openapi bench bench-providers bench-growth bench-peers bench-regression bench-page train export image image-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,7 @@ endef
 SETUP    := $(VENV)/.installed-demo-$(EXTRA)
 TEST     := $(VENV)/.installed-test-$(EXTRA)
 TRAINING := $(VENV)/.installed-training-$(EXTRA)
+PEERS    := $(VENV)/.installed-peers-$(EXTRA)
 DEV      := $(VENV)/.installed-dev-$(EXTRA)
 
 $(SETUP): EXTRAS = $(EXTRA),demo
@@ -50,6 +51,9 @@ $(TEST): pyproject.toml | $(VENV)/pyvenv.cfg
 	$(install)
 $(TRAINING): EXTRAS = $(EXTRA),test,training,baselines
 $(TRAINING): pyproject.toml | $(VENV)/pyvenv.cfg
+	$(install)
+$(PEERS): EXTRAS = $(EXTRA),test,baselines,peers
+$(PEERS): pyproject.toml | $(VENV)/pyvenv.cfg
 	$(install)
 $(DEV): EXTRAS = $(EXTRA),dev
 $(DEV): pyproject.toml | $(VENV)/pyvenv.cfg
@@ -97,8 +101,23 @@ docs: $(TEST) ## write the pages that are read off the code: problems, settings,
 openapi: $(SETUP) ## write openapi.yaml anew from the routes
 	$(BIN)/python -m service.openapi > openapi.yaml
 
-bench: $(TEST) ## median time per stage, peak memory, on this machine
+bench: $(TEST) ## one request stage by stage over HTTP, starts, staged plan, clients at once, memory: ARGS="--out FILE"
 	$(BIN)/python -m bench $(ARGS)
+
+bench-providers: $(TEST) ## the network alone on every runtime and precision of this machine
+	$(BIN)/python -m bench.providers $(ARGS)
+
+bench-growth: $(TEST) ## how each stage grows with slices, pixels, ROIs, corners, region and queue
+	$(BIN)/python -m bench.growth $(ARGS)
+
+bench-peers: $(PEERS) ## beside elastix, demons, plastimatch and ConvexAdam, scored on the same truth
+	$(BIN)/python -m bench.peers $(ARGS)
+
+bench-regression: $(TEST) ## whether a stage became slower, against bench/regression.json; ARGS=--write stores anew
+	$(BIN)/python -m bench.regression $(ARGS)
+
+bench-page: $(TEST) ## write docs/performance.md from docs/benchmarks/*.json
+	$(BIN)/python -m bench.page $(wildcard docs/benchmarks/*.json) > docs/performance.md
 
 COHORT  ?= runs/cohort
 DATA    ?= runs/data

@@ -38,7 +38,9 @@ def growth_lines(
     """Both axes logarithmic, so that a power is a straight line; the label of each line is the caller's."""
     figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
     for number, (name, values) in enumerate(ys.items()):
-        axes.plot(xs, values, marker=MARKS[number % len(MARKS)], color=COLOURS[number % len(COLOURS)], label=name, lw=1)
+        style = "-" if number < len(COLOURS) else "--"
+        look = {"marker": MARKS[number % len(MARKS)], "color": COLOURS[number % len(COLOURS)], "linestyle": style}
+        axes.plot(xs, values, label=name, linewidth=1, **look)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(xs, [f"{x:.4g}" for x in xs])

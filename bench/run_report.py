@@ -146,7 +146,7 @@ def client_table(content: Content) -> str:
         "All begin at the same moment; one case is at work at a time, so the last one waits for all others. "
         "The service's clock runs from the last byte of each request. Refused: 429, the house is full."
     )
-    return f"{table((*heads, 'refused', 'failed'), rows)}\n\n{note}"
+    return f"{table(heads, rows)}\n\n{note}"
 
 
 def memory_lines(content: Content) -> str:

@@ -1,0 +1,171 @@
+"""`make bench-regression`: has a stage become slower? Processor time over a reference operation, never absolute times.
+
+    python -m bench.regression            compares with bench/regression.json, ends with 1 where a stage is slower
+    python -m bench.regression --write    measures and writes bench/regression.json anew
+
+A small case runs in one process on one thread, its stages one after another, so that processor time counts each stage
+alone. Before and after each repeat a fixed reference operation is timed. The least of the repeats is compared, because
+others on the machine can only slow things down.
+"""
+
+import argparse
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+from bench.machine import processor
+from bench.markdown import table, tell
+from bench.reference_operation import ReferenceOperation
+from bench.regression_rules import FLOOR, MOST_GROWTH, STRANGE_GROWTH, Judged, judge, ratios
+
+STORED = Path(__file__).with_name("regression.json")
+ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+REPEATS = 11
+SLICES, IN_PLANE, ROIS = 60, 256, 12
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    if any(os.environ.get(name) != "1" for name in ONE_THREAD):
+        # The libraries read these once, when they are loaded.
+        command = [sys.executable, "-m", "bench.regression", *sys.argv[1:]]
+        sys.exit(subprocess.run(command, env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")}, check=False).returncode)
+    stages_s, reference_s = measure(options.repeats)
+    now = ratios(stages_s, reference_s)
+    if options.raw is not None:
+        options.raw.write_text(json.dumps({"stages_s": stages_s, "reference_s": reference_s}) + "\n")
+    if options.write:
+        content = {"processor": processor(), "case": [SLICES, IN_PLANE, ROIS], "ratios": _rounded(now)}
+        STORED.write_text(json.dumps(content, indent=1) + "\n")
+        tell(f"wrote {STORED}")
+        return
+    stored = json.loads(STORED.read_text())
+    same = stored["processor"] == processor()
+    most = MOST_GROWTH if same else STRANGE_GROWTH
+    judged = judge(stored["ratios"], now, most_growth=most)
+    print(report(judged, most))
+    if not same:
+        print(f"\nStored on {stored['processor']}; here is {processor()}: only a growth of {100 * most:.0f} % counts.")
+    sys.exit(1 if any(one.slower for one in judged) else 0)
+
+
+def measure(repeats: int) -> tuple[dict[str, list[float]], list[float]]:
+    """Processor seconds of every stage, one per repeat, and of the reference operation."""
+    from bench.pelvis import write_pelvis
+    from service.pipeline import ClinicalCore
+    from service.settings import NO_MODEL, Settings
+
+    with TemporaryDirectory(prefix="recontour-regression-") as scratch:
+        _, folders = write_pelvis(Path(scratch), seed=1, slices=SLICES, in_plane=IN_PLANE, rois=ROIS)
+        images = {
+            "planning_ct": [file.read_bytes() for file in sorted(folders.planning.glob("CT_*.dcm"))],
+            "planning_structures": [folders.structures.read_bytes()],
+            "daily_ct": [file.read_bytes() for file in sorted(folders.daily.glob("CT_*.dcm"))],
+        }
+    core = ClinicalCore(Settings(model=NO_MODEL))
+    reference = ReferenceOperation()
+    stages_s: dict[str, list[float]] = {}
+    reference_s: list[float] = []
+    with patch("imaging.recontour.ThreadPoolExecutor", AtOnce):
+        for repeat in range(repeats + 1):
+            gc.collect()
+            before_s = reference.cpu_s()
+            found = _one(core, images)
+            after_s = reference.cpu_s()
+            # The first run loads compiled kernels.
+            if repeat:
+                reference_s += [before_s, after_s]
+                for stage, seconds in found.items():
+                    stages_s.setdefault(stage, []).append(seconds)
+    return stages_s, reference_s
+
+
+def _one(core: Any, images: dict[str, list[bytes]]) -> dict[str, float]:
+    from service.uploads import Upload
+
+    stopwatch = ProcessorStopwatch()
+    begun = time.process_time()
+    core.recontour(Upload({role: list(contents) for role, contents in images.items()}), None, stopwatch)  # type: ignore[misc]
+    return {**stopwatch.seconds, "total": time.process_time() - begun}
+
+
+class ProcessorStopwatch:
+    """A stopwatch that counts processor time of all threads; its stages must not run beside each other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
+
+    def record(self, name: str, seconds: float) -> None:
+        self.seconds[name] = seconds
+
+
+class AtOnce:
+    """Stands for an executor: what is submitted is done before `submit` returns."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> "AtOnce":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, act: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(act(*arguments))
+        return future
+
+
+def report(judged: list[Judged], most_growth: float) -> str:
+    """A table, and a line for each stage that is slower."""
+    rows = []
+    for one in judged:
+        growth = "-" if one.growth is None else f"{100 * one.growth:+.0f} %"
+        numbers = ["-" if value is None else f"{value:.3f}" for value in (one.before, one.now)]
+        rows.append((f"`{one.stage}`", *numbers, growth, "SLOWER" if one.slower else ""))
+    lines = [table(("stage, in units of the reference operation", "stored", "now", "growth", ""), rows), ""]
+    for one in judged:
+        if one.slower and one.growth is not None:
+            lines.append(
+                f"{one.stage} needs {100 * one.growth:.0f} % more processor time than stored; at most "
+                f"{100 * most_growth:.0f} % is allowed. Make it faster, or say why not and run: "
+                "make bench-regression ARGS=--write"
+            )
+    if not any(one.slower for one in judged):
+        lines.append(f"No stage grew by more than {100 * most_growth:.0f} % and {FLOOR:g} units.")
+    return "\n".join(lines)
+
+
+def _rounded(found: dict[str, float]) -> dict[str, float]:
+    return {stage: round(ratio, 4) for stage, ratio in found.items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="store what is measured now")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--raw", type=Path, help="write every repeat there")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
