@@ -5,6 +5,7 @@ from typing import Literal
 
 from imaging.findings import Finding
 from imaging.masks import RoiPatch
+from imaging.planned import PlannedRois
 from imaging.structures import StructureSet
 from imaging.transforms import Deformation
 from imaging.volume import Volume
@@ -12,11 +13,16 @@ from imaging.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Planning CT with its structures, and the CT of the day."""
+    """Planning CT with its structures, and the CT of the day.
+
+    Attributes:
+        planned: What `prepare_plan` says of the ROIs that are asked for, where that is known already.
+    """
 
     planning: Volume
     planning_structures: StructureSet
     daily: Volume
+    planned: PlannedRois | None = None
 
 
 @dataclass(frozen=True)

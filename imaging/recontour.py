@@ -7,7 +7,7 @@ What needs no affine, the planned masks and the body outline, is made in a secon
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from imaging.alignment import align
 from imaging.arrays import FloatVoxels
@@ -26,36 +26,16 @@ from imaging.deformation import ChosenDeformation, choose_deformation
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
-from imaging.measures import RoiMeasure, measure_packed
 from imaging.model import Prediction, RecontouringModel
 from imaging.organs import SegmentedOrgan, segmented_organs, truncations
-from imaging.plan import Plan, contour_points, grid_around, sort_plan
+from imaging.plan import Plan, contour_points, sort_plan
+from imaging.planned import PlannedRois, prepare_plan
 from imaging.plausibility import assess
 from imaging.plausibility_limits import PlausibilityLimits
 from imaging.preprocessing import model_inputs, network_region
 from imaging.propagation import propagate
-from imaging.rasterize import gapped_rois, interpolated_rois, rasterize
-from imaging.structures import StructureSet
 from imaging.timing import Stopwatch
 from imaging.transforms import AffineTransform
-
-OUTLINE_MM = 4.0
-"""Pixels on which the planned body outline is measured."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Planned:
-    """What the plan alone says.
-
-    Attributes:
-        masks: The carried ROIs as bits, on the part of the planning grid that holds them.
-        measures: Volume and place of every planned ROI with contours.
-        findings: What became of planes that the plan leaves out.
-    """
-
-    masks: tuple[PackedMasks, ...]
-    measures: dict[int, RoiMeasure]
-    findings: tuple[Finding, ...]
 
 
 def recontour(
@@ -140,25 +120,11 @@ def recontour(
     )
 
 
-def _planned(case: Case, plan: Plan, stopwatch: Stopwatch) -> _Planned:
+def _planned(case: Case, plan: Plan, stopwatch: Stopwatch) -> PlannedRois:
+    if case.planned is not None:
+        return case.planned
     with stopwatch.stage("rasterize"):
-        masks = _planned_masks(plan.carried, case)
-        return _Planned(masks, _planned_measures(plan, masks, case), _gaps(plan, case))
-
-
-def _planned_masks(carried: StructureSet, case: Case) -> tuple[PackedMasks, ...]:
-    """The carried ROIs as bits, on the part of the planning grid that holds them."""
-    if not carried.rois:
-        return ()
-    return rasterize(carried, grid_around(contour_points(carried), case.planning.geometry))
-
-
-def _planned_measures(plan: Plan, planned: tuple[PackedMasks, ...], case: Case) -> dict[int, RoiMeasure]:
-    """Volume and place of every planned ROI with contours; of the body outline on pixels of 4 mm, which is enough."""
-    x, y, z = case.planning.geometry.spacing_mm
-    coarse = case.planning.geometry.covering((max(x, OUTLINE_MM), max(y, OUTLINE_MM), z))
-    groups = (*planned, *rasterize(plan.external, coarse))
-    return {number: found for group in groups for number, found in measure_packed(group).items()}
+        return prepare_plan(plan, case.planning)
 
 
 def _predict(
@@ -216,16 +182,3 @@ def _jacobian(chosen: ChosenDeformation) -> tuple[FloatVoxels, VolumeGeometry] |
     if chosen.determinant is None:
         return None
     return chosen.determinant, chosen.geometry
-
-
-def _gaps(plan: Plan, case: Case) -> tuple[Finding, ...]:
-    """What became of planes that the plan leaves out between drawn ones."""
-    grid = case.planning.geometry
-    filled = "the plan leaves out slices inside this ROI; they were filled in between their neighbours"
-    left = "the plan leaves out slices inside this ROI; they were taken as meant and stay empty"
-    told = [("plan-interpolated", filled, interpolated_rois), ("plan-gaps", left, gapped_rois)]
-    return tuple(
-        Finding(check, Verdict.REVIEW, message, roi_number=number)
-        for check, message, numbers in told
-        for number in numbers(plan.carried, grid)
-    )

@@ -8,6 +8,7 @@ from typing import Protocol
 from imaging.dicom.objects import CtSeries, PlannedStructures
 from imaging.findings import Finding
 from imaging.manifest import ModelManifest
+from imaging.planned import PlannedRois
 from imaging.timing import Stopwatch
 from service.report import Kind, Report
 from service.uploads import Upload
@@ -18,10 +19,15 @@ PassCheck = Callable[[str, bool | None, str], None]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReadPlan:
-    """Planning CT and its structures, accepted."""
+    """Planning CT and its structures, accepted.
+
+    Attributes:
+        prepared: What can be computed of all its ROIs before the daily CT is there; for a staged plan only.
+    """
 
     ct: CtSeries
     structures: PlannedStructures
+    prepared: PlannedRois | None = None
 
     @property
     def digest(self) -> str:

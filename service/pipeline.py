@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,8 @@ from imaging.errors import (
 )
 from imaging.findings import Finding
 from imaging.model import RecontouringModel, load_model
+from imaging.plan import sort_plan
+from imaging.planned import prepare_plan
 from imaging.plausibility_limits import PlausibilityLimits
 from imaging.recontour import recontour
 from imaging.structures import StructureSet
@@ -93,7 +96,10 @@ class ClinicalCore:
             structures = [*objects[1], *(item for item in objects[2] if item.is_structure_set)]
             if len(structures) != 1 or not structures[0].is_structure_set:
                 raise MissingObject(f"{len(structures)} RTSTRUCTs were sent; a plan has exactly one")
-        return self._read_plan(images, structures[0], stopwatch)
+        plan = self._read_plan(images, structures[0], stopwatch)
+        with stopwatch.stage("rasterize"):
+            sorted_plan = sort_plan(plan.structures.structures, self._model.manifest if self._model else None, None)
+            return replace(plan, prepared=prepare_plan(sorted_plan, plan.ct.volume))
 
     def recontour(self, upload: Upload, plan: ReadPlan | None, stopwatch: Stopwatch) -> Answer:
         """Raises RecontouringError or Refusal where the case cannot be answered."""
@@ -160,7 +166,7 @@ class ClinicalCore:
     ) -> Answer:
         planned = plan.structures.structures
         outcome = recontour(
-            Case(plan.ct.volume, planned, daily.volume),
+            Case(plan.ct.volume, planned, daily.volume, plan.prepared if options.rois is None else None),
             self._model,
             limits=self._plausibility,
             options=RecontourOptions(refine=options.refine, rois=roi_numbers(options.rois, planned)),

@@ -1,6 +1,7 @@
 """A virtual patient through the real service: bytes over HTTP in, structure sets out."""
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,18 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from imaging.timing import Stopwatch
 from phantom.case import CLINIC_A, PhantomCase, make_case
 from recontour.client import Answer, Client, Refused
 from recontour.demo import Steps, compare, draw_case
 from recontour.local_service import local_service
 from recontour.offline import run_offline
 from recontour.virtual_patient import CaseFolders, write_folders
+from service.pipeline import ClinicalCore
 from service.schemas import RequestOptions
 from service.settings import NO_MODEL, Settings
+from service.uploads import Upload
+from service.uploads_memory import Content
 
 WITHOUT_NETWORK = ["--model", NO_MODEL]
 """The deformation alone carries every ROI; what a model adds is judged where the model is."""
@@ -97,6 +102,25 @@ def test_equal_requests_give_equal_bytes_over_http_and_offline(exchange: Exchang
     )
     for kind, content in exchange.answer.objects.items():
         assert (tmp_path / f"{kind}.dcm").read_bytes() == content
+
+
+def test_a_plan_that_was_staged_gives_the_bytes_of_one_that_was_sent(exchange: Exchange) -> None:
+    core, folders = ClinicalCore(Settings(model=NO_MODEL)), exchange.folders
+    planning = {"planning_ct": contents(folders.planning), "planning_structures": contents(folders.structures)}
+    staged = core.read_plan(Upload(dict(planning)), Stopwatch())
+    for options in ({}, {"rois": [exchange.case.planning_structures.rois[1].name]}):
+        sent = json.dumps(options).encode()
+        daily = {"daily_ct": contents(folders.daily)}
+        answers = [
+            core.recontour(Upload(planning | daily, sent), None, Stopwatch()),
+            core.recontour(Upload(daily, sent), staged, Stopwatch()),
+        ]
+        assert answers[0].objects == answers[1].objects
+    assert answers[0].objects != exchange.answer.objects
+
+
+def contents(path: Path) -> list[Content]:
+    return [file.read_bytes() for file in sorted(path.glob("CT*") if path.is_dir() else [path])]
 
 
 def test_every_roi_has_a_verdict_and_every_stage_a_time(exchange: Exchange) -> None:
