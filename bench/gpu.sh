@@ -57,6 +57,8 @@ say "an environment with recontour[gpu]"
 "$PYTHON" -c 'import site; print("\n".join(site.getsitepackages()))' \
   > "$("$BIN/python" -c 'import site; print(site.getsitepackages()[0])')/machine.pth"
 if [ -n "$WHEELS" ]; then
+  # Python 3.11 puts an old setuptools into every environment, before the machine's own.
+  "$BIN/python" -m pip uninstall -q -y setuptools >/dev/null 2>&1
   if [ -d "$WHEELS" ]; then
     timeout 240 "$BIN/python" -m pip install -q --no-index --no-deps --find-links "$WHEELS" "$WHEELS"/*.whl
   else

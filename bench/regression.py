@@ -30,7 +30,9 @@ from bench.regression_rules import FLOOR, MOST_GROWTH, STRANGE_GROWTH, Judged, j
 
 STORED = Path(__file__).with_name("regression.json")
 ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-REPEATS = 11
+REPEATS = 9
+PATIENCE_S = 35.0
+"""A stage that seems slower is measured again for as long."""
 SLICES, IN_PLANE, ROIS = 60, 256, 12
 
 
@@ -40,54 +42,68 @@ def main() -> None:
         # The libraries read these once, when they are loaded.
         command = [sys.executable, "-m", "bench.regression", *sys.argv[1:]]
         sys.exit(subprocess.run(command, env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")}, check=False).returncode)
-    stages_s, reference_s = measure(options.repeats)
-    now = ratios(stages_s, reference_s)
-    if options.raw is not None:
-        options.raw.write_text(json.dumps({"stages_s": stages_s, "reference_s": reference_s}) + "\n")
+    begun = time.monotonic()
+    measured = Measured()
+    measured.repeat(options.repeats)
     if options.write:
-        content = {"processor": processor(), "case": [SLICES, IN_PLANE, ROIS], "ratios": _rounded(now)}
+        measured.repeat(options.repeats)
+        content = {"processor": processor(), "case": [SLICES, IN_PLANE, ROIS], "ratios": _rounded(measured.ratios())}
         STORED.write_text(json.dumps(content, indent=1) + "\n")
         tell(f"wrote {STORED}")
         return
     stored = json.loads(STORED.read_text())
     same = stored["processor"] == processor()
     most = MOST_GROWTH if same else STRANGE_GROWTH
-    judged = judge(stored["ratios"], now, most_growth=most)
+    judged = judge(stored["ratios"], measured.ratios(), most_growth=most)
+    while any(one.slower for one in judged) and time.monotonic() - begun < PATIENCE_S:
+        # What others on the machine took, more repeats give back; what the code takes, they do not.
+        tell(f"{', '.join(one.stage for one in judged if one.slower)}: once more")
+        measured.repeat(options.repeats)
+        judged = judge(stored["ratios"], measured.ratios(), most_growth=most)
     print(report(judged, most))
     if not same:
         print(f"\nStored on {stored['processor']}; here is {processor()}: only a growth of {100 * most:.0f} % counts.")
     sys.exit(1 if any(one.slower for one in judged) else 0)
 
 
-def measure(repeats: int) -> tuple[dict[str, list[float]], list[float]]:
-    """Processor seconds of every stage, one per repeat, and of the reference operation."""
-    from bench.pelvis import write_pelvis
-    from service.pipeline import ClinicalCore
-    from service.settings import NO_MODEL, Settings
+class Measured:
+    """Processor seconds of every stage, one per repeat, and of the reference operation, two per repeat."""
 
-    with TemporaryDirectory(prefix="recontour-regression-") as scratch:
-        _, folders = write_pelvis(Path(scratch), seed=1, slices=SLICES, in_plane=IN_PLANE, rois=ROIS)
-        images = {
-            "planning_ct": [file.read_bytes() for file in sorted(folders.planning.glob("CT_*.dcm"))],
-            "planning_structures": [folders.structures.read_bytes()],
-            "daily_ct": [file.read_bytes() for file in sorted(folders.daily.glob("CT_*.dcm"))],
-        }
-    core = ClinicalCore(Settings(model=NO_MODEL))
-    reference = ReferenceOperation()
-    stages_s: dict[str, list[float]] = {}
-    reference_s: list[float] = []
-    with patch("imaging.recontour.ThreadPoolExecutor", AtOnce):
-        for repeat in range(repeats + 1):
+    def __init__(self) -> None:
+        from bench.pelvis import write_pelvis
+        from service.pipeline import ClinicalCore
+        from service.settings import NO_MODEL, Settings
+
+        with TemporaryDirectory(prefix="recontour-regression-") as scratch:
+            _, folders = write_pelvis(Path(scratch), seed=1, slices=SLICES, in_plane=IN_PLANE, rois=ROIS)
+            self._images = {
+                "planning_ct": [file.read_bytes() for file in sorted(folders.planning.glob("CT_*.dcm"))],
+                "planning_structures": [folders.structures.read_bytes()],
+                "daily_ct": [file.read_bytes() for file in sorted(folders.daily.glob("CT_*.dcm"))],
+            }
+        self._core = ClinicalCore(Settings(model=NO_MODEL))
+        self._reference = ReferenceOperation()
+        self.stages_s: dict[str, list[float]] = {}
+        self.reference_s: list[float] = []
+        # The first run loads compiled kernels.
+        self._run()
+
+    def repeat(self, times: int) -> None:
+        """So many repeats more."""
+        for _ in range(times):
             gc.collect()
-            before_s = reference.cpu_s()
-            found = _one(core, images)
-            after_s = reference.cpu_s()
-            # The first run loads compiled kernels.
-            if repeat:
-                reference_s += [before_s, after_s]
-                for stage, seconds in found.items():
-                    stages_s.setdefault(stage, []).append(seconds)
-    return stages_s, reference_s
+            self.reference_s.append(self._reference.cpu_s())
+            for stage, seconds in self._run().items():
+                self.stages_s.setdefault(stage, []).append(seconds)
+            self.reference_s.append(self._reference.cpu_s())
+
+    def ratios(self) -> dict[str, float]:
+        """In units of the reference operation."""
+        return ratios(self.stages_s, self.reference_s)
+
+    def _run(self) -> dict[str, float]:
+        with patch("imaging.recontour.ThreadPoolExecutor", AtOnce):
+            return _one(self._core, self._images)
 
 
 def _one(core: Any, images: dict[str, list[bytes]]) -> dict[str, float]:
@@ -163,7 +179,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="store what is measured now")
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--raw", type=Path, help="write every repeat there")
     return parser
 
 

@@ -102,7 +102,8 @@ def _measure_warm(
     for kind, body in bodies.items():
         for clients in options.clients:
             tell(f"{clients} at once, {kind}")
-            found["clients"].append(_measure_clients(service, body, clients, options.rounds) | {"kind": kind})
+            rounds = max(1, options.samples // clients)
+            found["clients"].append(_measure_clients(service, body, clients, rounds) | {"kind": kind})
     found["memory_mib"]["after all clients"] = status_mib(service.pid, "VmHWM")
     found["latency"] = _latency(service)
     answers = [one["digest"] for one in (*found["whole"], *found["staged"])]
@@ -182,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--warm", type=int, default=2)
     parser.add_argument("--starts", type=int, default=3, help="how often the service is started")
     parser.add_argument("--clients", type=_counts, default=(1, 2, 4, 8, 16), help="how many at once, as 1,2,4")
-    parser.add_argument("--rounds", type=int, default=2, help="how often so many at once")
+    parser.add_argument("--samples", type=int, default=8, help="least number of requests for each number of clients")
     parser.add_argument("--slices", type=int, default=100)
     parser.add_argument("--in-plane", type=int, default=512)
     parser.add_argument("--rois", type=int, default=20)

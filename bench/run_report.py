@@ -131,7 +131,8 @@ def client_table(content: Content) -> str:
         values = [percentile(walls, 50), percentile(walls, 95), percentile(served_s, 50), percentile(served_s, 95)]
         what = "whole" if one["kind"] == "whole" else "staged plan"
         numbers = [f"{value:.2f}" for value in values] if walls else ["-"] * 4
-        rows.append((what, str(one["clients"]), *numbers, str(one["refused"]), str(one["failed"])))
+        counts = [str(len(walls)), str(one["refused"]), str(one["failed"])]
+        rows.append((what, str(one["clients"]), *numbers, *counts))
     heads = (
         "request",
         "at once",
@@ -139,6 +140,7 @@ def client_table(content: Content) -> str:
         "client p95 s",
         "service p50 s",
         "service p95 s",
+        "answered",
         "refused",
         "failed",
     )

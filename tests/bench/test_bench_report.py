@@ -98,7 +98,7 @@ def test_the_report_has_every_stage_and_both_clocks() -> None:
     text = as_markdown(standard())
     for line in ("| `parse` | 100 | 50 |", "| `network` | 900 | 900 |", "| client, whole, p95 | 1800 | 1800 |"):
         assert line in text
-    assert "| whole | 4 | 1.00 | 2.00 | 0.90 | 0.95 | 0 | 0 |" in text
+    assert "| whole | 4 | 1.00 | 2.00 | 0.90 | 0.95 | 2 | 0 | 0 |" in text
 
 
 def test_a_column_of_numbers_stands_right_and_a_missing_one_is_a_dash() -> None:

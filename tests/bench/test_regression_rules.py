@@ -1,11 +1,13 @@
 """When the benchmark in CI says that a stage is slower. Judged on made numbers, never on time."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from bench.regression import STORED, AtOnce, report
 from bench.regression_rules import FLOOR, MOST_GROWTH, judge, ratios
+from imaging import recontour
 
 
 def slower(before: dict[str, float], now: dict[str, float]) -> list[str]:
@@ -58,6 +60,11 @@ def test_what_is_stored_has_every_stage_of_a_request_without_network() -> None:
     stages = {"parse", "read_structures", "affine", "refinement", "rasterize", "propagate", "body", "contour"}
     assert stages | {"plausibility", "write", "total"} <= set(stored["ratios"])
     assert stored["processor"]
+
+
+def test_the_work_beside_the_affine_goes_through_the_executor_that_is_replaced() -> None:
+    """Else stages would run beside each other, and processor time would count both in each."""
+    assert recontour.ThreadPoolExecutor is ThreadPoolExecutor
 
 
 def test_an_executor_that_works_at_once_returns_what_was_done() -> None:
