@@ -17,6 +17,7 @@ from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
 from imaging.displacement import least_determinant, taper_weight, tapered, to_daily, vectors_on
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
+from imaging.local_fit import fit_locally
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.refinement import described_at
 from imaging.refinement import refine as pull_together
@@ -32,7 +33,7 @@ ROI_MARGIN_MM = 20.0
 JUDGED_OVER_MM = 8.0
 """Standard deviation of the neighbourhood over which the steps are compared."""
 LEAST_JACOBIAN = 0.1
-NETWORK_GAIN, REFINEMENT_GAIN, GAIN_WIDTH = 0.005, -0.01, 0.01
+NETWORK_GAIN, REFINEMENT_GAIN, FIT_GAIN, GAIN_WIDTH = 0.005, -0.01, 0.0, 0.01
 """The network must lower the share of unequal bits by this much; the refinement may not raise it by more."""
 TAPER_MM = 10.0
 REFUSED_LIMIT_PERCENT = 50.0
@@ -93,10 +94,8 @@ def choose_deformation(
         refine: 'off' leaves the refinement out.
         masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
     """
-    # Neither the judge nor the refinement looks at anything finer.
-    fixed, moving = daily.compared, planning.compared
     grid = judged_grid(daily.geometry, masks, affine)
-    judge = _Judge(fixed, moving, affine, grid)
+    judge = _Judge(daily.compared, planning.compared, affine, grid)
     findings: list[Finding] = []
     fields: list[DisplacementField] = []
     step = np.zeros(grid.shape, dtype=np.uint8)
@@ -112,9 +111,15 @@ def choose_deformation(
             distance = judge.distance(total)
             step[weight > 0.5] = 1
     if refine == "auto":
-        pulled = pull_together(fixed=fixed, moving=moving, affine=affine, grid=grid, start=total)
+        pulled = pull_together(
+            fixed=daily.compared, moving=planning.compared, affine=affine, grid=grid, start=total
+        ).vectors
+        fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
+        # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
+        earned = _weight(judge.distance(pulled), judge.distance(fitted), gain=FIT_GAIN)
+        pulled = pulled + (fitted - pulled) * earned
         correction, weight, least = _accepted_correction(
-            (pulled.vectors - total) * _border(grid, daily.geometry), tuple(fields), judge, distance, findings
+            (pulled - total) * _border(grid, daily.geometry), tuple(fields), judge, distance, findings
         )
         if correction is not None:
             fields.append(correction)

@@ -68,6 +68,14 @@ def _add_shifted(vectors: DvfVoxels, offset: NDArray[np.int_], total: DvfVoxels)
         total[here] += vectors[there]
 
 
+def reaching(field: DisplacementField, margin_mm: float) -> DisplacementField:
+    """The field with its outermost vectors repeated outwards, because a coarser grid may reach beyond it."""
+    n = int(np.ceil(margin_mm / min(field.geometry.spacing_mm)))
+    z, y, x = field.geometry.shape
+    wider = field.geometry.cropped((-n, -n, -n), (z + n, y + n, x + n))
+    return DisplacementField(np.pad(field.vectors, ((0, 0), (n, n), (n, n), (n, n)), mode="edge"), wider)
+
+
 def jacobian_determinant(field: DisplacementField) -> FloatVoxels:
     """Smallest local change of volume of p + field(p) at each voxel, (z, y, x); zero or less where space folds.
 

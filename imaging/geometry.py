@@ -86,6 +86,13 @@ class VolumeGeometry:
         ]
         return VolumeGeometry((counts[2], counts[1], counts[0]), (origin[0], origin[1], origin[2]), spacing_mm)
 
+    def in_blocks(self, voxels: int) -> "VolumeGeometry":
+        """The grid of the centres of blocks of so many voxels along each axis; the last blocks may reach beyond it."""
+        z, y, x = (-(-n // voxels) for n in self.shape)
+        ox, oy, oz = (o + s * (voxels - 1) / 2 for o, s in zip(self.origin_mm, self.spacing_mm, strict=True))
+        sx, sy, sz = (s * voxels for s in self.spacing_mm)
+        return VolumeGeometry((z, y, x), (ox, oy, oz), (sx, sy, sz))
+
     def cropped(self, lower: tuple[int, int, int], upper: tuple[int, int, int]) -> "VolumeGeometry":
         """The part with array indices lower <= (z, y, x) < upper; bounds beyond the grid extend it."""
         origin = [o + s * lower[2 - c] for c, (o, s) in enumerate(zip(self.origin_mm, self.spacing_mm, strict=True))]

@@ -1,7 +1,7 @@
 """The training-free refinement: pulls the moving (planning) CT onto the fixed (daily) one by what places look like.
 
-Two searches, on 8 mm with a reach of 24 mm and on 4 mm with a reach of 8 mm, find the large displacements; a few
-sub-voxel steps on 4 mm finish. Every image that is compared is sampled anew from the native CT under the field so far,
+Two searches, on 8 mm with a reach of 24 mm and on 4 mm with a reach of 8 mm, find the large displacements, a few
+sub-voxel steps on 4 mm follow. Every image that is compared is sampled anew from the native CT under the field so far,
 and its descriptors computed anew, so nothing is interpolated twice. The displacement between edges comes from their
 neighbours by normalised convolution (Knutsson and Westin, CVPR 1993) and Gaussian smoothing of the field. What was
 tried instead is in docs/decisions/0002-refinement.md.
@@ -10,7 +10,7 @@ tried instead is in docs/decisions/0002-refinement.md.
 import numpy as np
 
 from imaging.arrays import DvfVoxels
-from imaging.displacement import vectors_on
+from imaging.displacement import reaching, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.matching import STRIDE, search, sub_voxel_step
 from imaging.resampling import resample_deformed
@@ -72,19 +72,11 @@ def _searched(
     reach: int,
 ) -> DisplacementField:
     level = field.geometry.covering((spacing_mm,) * 3)
-    so_far = vectors_on((_reaching(field, spacing_mm),), level)
+    so_far = vectors_on((reaching(field, spacing_mm),), level)
     there, _ = resample_deformed(moving.coarsened((spacing_mm,) * 3), DisplacementField(so_far, level), affine=affine)
     here = described_at(fixed.coarsened((spacing_mm,) * 3), level)
     found = search(here, describe(there), reach=reach) * np.float32(spacing_mm)
     return DisplacementField(smooth(so_far + found, SEARCH_SIGMA_MM / spacing_mm), level)
-
-
-def _reaching(field: DisplacementField, margin_mm: float) -> DisplacementField:
-    """The field with its outermost vectors repeated outwards, because a coarser grid may reach beyond it."""
-    n = int(np.ceil(margin_mm / min(field.geometry.spacing_mm)))
-    z, y, x = field.geometry.shape
-    wider = field.geometry.cropped((-n, -n, -n), (z + n, y + n, x + n))
-    return DisplacementField(np.pad(field.vectors, ((0, 0), (n, n), (n, n), (n, n)), mode="edge"), wider)
 
 
 def _stepped(
@@ -92,23 +84,15 @@ def _stepped(
 ) -> DisplacementField:
     """Sub-voxel steps of images on `grid`; the field itself lives on blocks of it, for it is smoother than they are."""
     here = described_at(fixed, grid)
-    blocks = _blocks(grid)
+    blocks = grid.in_blocks(STRIDE)
     block_mm = min(blocks.spacing_mm)
-    field = DisplacementField(vectors_on((_reaching(field, block_mm),), blocks), blocks)
+    field = DisplacementField(vectors_on((reaching(field, block_mm),), blocks), blocks)
     for _ in range(STEPS):
-        so_far = DisplacementField(vectors_on((_reaching(field, block_mm),), grid), grid)
+        so_far = DisplacementField(vectors_on((reaching(field, block_mm),), grid), grid)
         there, seen = resample_deformed(moving, so_far, affine=affine)
         step, weight = sub_voxel_step(here, describe(there), seen, window=COMPARED_SIGMA_BLOCKS)
         led = smooth(step * weight, STEP_SIGMA_MM / block_mm)
         led /= smooth(weight, STEP_SIGMA_MM / block_mm) + np.float32(LEAST_WEIGHT)
         vectors = smooth(field.vectors + led * np.float32(min(grid.spacing_mm)), FIELD_SIGMA_MM / block_mm)
         field = DisplacementField(vectors, blocks)
-    return DisplacementField(vectors_on((_reaching(field, block_mm),), grid), grid)
-
-
-def _blocks(grid: VolumeGeometry) -> VolumeGeometry:
-    """The grid of block centres, the last ones perhaps of blocks that reach beyond `grid`."""
-    z, y, x = (-(-n // STRIDE) for n in grid.shape)
-    ox, oy, oz = (o + s * (STRIDE - 1) / 2 for o, s in zip(grid.origin_mm, grid.spacing_mm, strict=True))
-    sx, sy, sz = (s * STRIDE for s in grid.spacing_mm)
-    return VolumeGeometry((z, y, x), (ox, oy, oz), (sx, sy, sz))
+    return DisplacementField(vectors_on((reaching(field, block_mm),), grid), grid)

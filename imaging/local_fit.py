@@ -1,0 +1,164 @@
+"""The last millimetre: both CTs' Hounsfield units fitted to each other round every place, by a few Newton steps.
+
+Around each place the shift that makes the warped planning CT equal the daily one is the solution of three linear
+equations, summed over a Gaussian window (Lucas and Kanade, IJCAI 1981; both images' gradients as in Malis, ICRA 2004).
+Contents without a counterpart, such as gas and contrast medium, count little (Cauchy weights). It needs a start within
+a wall's width, which the searches of `refinement` give, and it sees finer than their descriptors do. The choice of
+every number is in docs/decisions/0006-local-fit.md.
+"""
+
+import numba
+import numpy as np
+
+from imaging.arrays import FloatVoxels
+from imaging.displacement import reaching, vectors_on
+from imaging.geometry import VolumeGeometry
+from imaging.resampling import resample_deformed
+from imaging.smoothing import smooth
+from imaging.transforms import AffineTransform, DisplacementField
+from imaging.volume import Volume
+
+SPACING_MM = 2.5
+MOST_VOXELS = 2_000_000
+"""A larger region is compared more coarsely, because the treatment machine waits."""
+
+STEPS = 6
+WINDOW_MM = 7.0
+FIELD_SIGMA_MM = 2.0
+LOWER_HU, UPPER_HU = -160.0, 240.0
+"""Soft tissue; gas is as dark as fat's edge and metal no brighter than bone's rim, so neither pulls harder."""
+
+UNLIKE_HU = 60.0
+"""A difference that counts half."""
+
+CHANGED_HU = 30.0
+"""A mean difference within the window at which half a step is taken."""
+
+RIDGE = 1.0
+"""Added to the summed squares of gradients, (HU/mm)^2: where there is only noise, nothing moves."""
+
+STRIDE = 2
+"""Voxels per shift, along each axis: the window is wider than that."""
+
+
+def fit_locally(
+    *, fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField
+) -> DisplacementField:
+    """The field with the steps added that make both CTs equal, on the field's own grid.
+
+    Args:
+        fixed: The daily CT.
+        moving: The planning CT.
+        affine: From the fixed to the moving patient.
+        field: The displacement so far; its grid is the region that is fitted.
+    """
+    grid = field.geometry.covering((_spacing_mm(field.geometry),) * 3)
+    spacing_mm = grid.spacing_mm[0]
+    blocks = grid.in_blocks(STRIDE)
+    still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
+    here = _soft(resample_deformed(fixed.coarsened(grid.spacing_mm), still, affine=AffineTransform.identity())[0])
+    source = moving.coarsened(grid.spacing_mm)
+    vectors = vectors_on((reaching(field, 2 * spacing_mm),), blocks)
+    sums = np.empty((10, *blocks.shape), dtype=np.float32)
+    step = np.empty((3, *blocks.shape), dtype=np.float32)
+    for _ in range(STEPS):
+        so_far = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
+        there, seen = resample_deformed(source, DisplacementField(vectors_on((so_far,), grid), grid), affine=affine)
+        _sum_up(here, _soft(there), seen, np.float32(1 / spacing_mm), sums)
+        _solve(smooth(sums, WINDOW_MM / blocks.spacing_mm[0]), np.float32(spacing_mm), step)
+        vectors = smooth(vectors + step, FIELD_SIGMA_MM / blocks.spacing_mm[0])
+    found = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
+    return DisplacementField(vectors_on((found,), field.geometry), field.geometry)
+
+
+def _soft(hu: FloatVoxels) -> FloatVoxels:
+    return np.clip(hu, np.float32(LOWER_HU), np.float32(UPPER_HU), out=hu)
+
+
+def _spacing_mm(region: VolumeGeometry) -> float:
+    x, y, z = region.size_mm
+    return max(SPACING_MM, float(np.cbrt(x * y * z / MOST_VOXELS)))
+
+
+@numba.njit(cache=True, parallel=True)
+def _sum_up(fixed, moving, seen, per_mm, sums):  # type: ignore[no-untyped-def]
+    """Per block: the six products of the mean gradient's components (xx, xy, xz, yy, yz, zz), and each one's with the
+    difference, all weighted; then the mean difference. HU and millimetres."""
+    depth, height, width = fixed.shape
+    half, share = np.float32(0.25) * per_mm, np.float32(1 / STRIDE**3)
+    softer = np.float32(1 / UNLIKE_HU**2)
+    for kb in numba.prange(sums.shape[1]):
+        # Loops of one row and one result each, which the compiler vectorises.
+        gx, gy, gz = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+        unlike, weight = np.empty(width, np.float32), np.empty(width, np.float32)
+        lines = np.zeros((10, STRIDE * sums.shape[3]), np.float32)
+        for jb in range(sums.shape[2]):
+            lines[:] = 0
+            for k in range(kb * STRIDE, min((kb + 1) * STRIDE, depth)):
+                below, above = max(k - 1, 0), min(k + 1, depth - 1)
+                for j in range(jb * STRIDE, min((jb + 1) * STRIDE, height)):
+                    front, back = max(j - 1, 0), min(j + 1, height - 1)
+                    a, b, there = fixed[k, j], moving[k, j], seen[k, j]
+                    for i in range(width):
+                        unlike[i] = b[i] - a[i]
+                    for i in range(width):
+                        weight[i] = there[i] * share / (np.float32(1) + unlike[i] * unlike[i] * softer)
+                    gx[0] = gx[width - 1] = 0
+                    for i in range(1, width - 1):
+                        gx[i] = half * (a[i + 1] - a[i - 1] + b[i + 1] - b[i - 1])
+                    _slope(gy, half, fixed[k, back], fixed[k, front], moving[k, back], moving[k, front])
+                    _slope(gz, half, fixed[above, j], fixed[below, j], moving[above, j], moving[below, j])
+                    _add(lines[0], weight, gx, gx)
+                    _add(lines[1], weight, gx, gy)
+                    _add(lines[2], weight, gx, gz)
+                    _add(lines[3], weight, gy, gy)
+                    _add(lines[4], weight, gy, gz)
+                    _add(lines[5], weight, gz, gz)
+                    _add(lines[6], weight, gx, unlike)
+                    _add(lines[7], weight, gy, unlike)
+                    _add(lines[8], weight, gz, unlike)
+                    for i in range(width):
+                        lines[9, i] += there[i] * share * unlike[i]
+            for n in range(10):
+                for ib in range(sums.shape[3]):
+                    total = np.float32(0)
+                    for i in range(ib * STRIDE, (ib + 1) * STRIDE):
+                        total += lines[n, i]
+                    sums[n, kb, jb, ib] = total
+
+
+@numba.njit(cache=True)
+def _slope(out, half, fixed_behind, fixed_before, moving_behind, moving_before):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    for i in range(out.size):
+        out[i] = half * (fixed_behind[i] - fixed_before[i] + moving_behind[i] - moving_before[i])
+
+
+@numba.njit(cache=True)
+def _add(line, weight, a, b):  # type: ignore[no-untyped-def]
+    for i in range(weight.size):
+        line[i] += weight[i] * a[i] * b[i]
+
+
+@numba.njit(cache=True, parallel=True)
+def _solve(sums, longest, step):  # type: ignore[no-untyped-def]
+    """Shift (x, y, z) in millimetres per block, by Cramer's rule, each component at most `longest`."""
+    _, depth, height, width = sums.shape
+    ridge = np.float32(RIDGE)
+    for k in numba.prange(depth):
+        for j in range(height):
+            for i in range(width):
+                a, b, c = sums[0, k, j, i] + ridge, sums[1, k, j, i], sums[2, k, j, i]
+                d, e, f = sums[3, k, j, i] + ridge, sums[4, k, j, i], sums[5, k, j, i] + ridge
+                x, y, z = -sums[6, k, j, i], -sums[7, k, j, i], -sums[8, k, j, i]
+                df, ce, be = d * f - e * e, c * e - b * f, b * e - c * d
+                # The ridge keeps the determinant above its cube.
+                scale = np.float32(1) / (a * df + b * ce + c * be)
+                # A wall between the same tissues is brighter on one side of its place and darker on the other; where
+                # the mean differs, the day changed the contents.
+                changed = sums[9, k, j, i] * np.float32(1 / CHANGED_HU)
+                scale /= np.float32(1) + changed * changed
+                step[0, k, j, i] = scale * (df * x + ce * y + be * z)
+                step[1, k, j, i] = scale * (ce * x + (a * f - c * c) * y + (b * c - a * e) * z)
+                step[2, k, j, i] = scale * (be * x + (b * c - a * e) * y + (a * d - b * b) * z)
+                for n in range(3):
+                    step[n, k, j, i] = min(max(step[n, k, j, i], -longest), longest)
