@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
-from imaging.displacement import least_determinant, taper_weight, tapered, to_daily, vectors_on
+from imaging.displacement import jacobian_determinant, least_determinant, taper_weight, to_daily, vectors_on
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.local_fit import fit_locally
@@ -47,7 +47,7 @@ class ChosenDeformation:
     """The deformation with its reasons.
 
     Attributes:
-        deformation: Affine, then the accepted part of the network's field, then the accepted correction.
+        deformation: Affine, then one field: what is accepted of the network's and of the refinement's correction to it.
         findings: What was not used, or smoothed, and how much of the judged space that concerns.
         step: (z, y, x) uint8 on `geometry`: 0 affine, 1 network, 2 refinement.
         determinant: (z, y, x) smallest local change of volume around the points of `geometry`; None for the affine.
@@ -97,35 +97,38 @@ def choose_deformation(
     grid = judged_grid(daily.geometry, masks, affine)
     judge = _Judge(daily.compared, planning.compared, affine, grid)
     findings: list[Finding] = []
-    fields: list[DisplacementField] = []
     step = np.zeros(grid.shape, dtype=np.uint8)
     total = np.zeros((3, *grid.shape), dtype=np.float32)
-    distance = judge.distance(total)
     determinant: FloatVoxels | None = None
+    distance = judge.distance(total)
     if network is not None:
-        field, weight, least = _accepted_network(network, judge, distance, findings)
-        if field is not None:
-            determinant = least
-            fields.append(field)
-            total = vectors_on(fields, grid)
+        accepted = _accepted_network(network, judge, distance, findings)
+        if accepted is not None:
+            total, determinant = accepted.vectors, accepted.determinant
+            step[accepted.weight > 0.5] = 1
             distance = judge.distance(total)
-            step[weight > 0.5] = 1
     if refine == "auto":
-        pulled = pull_together(
-            fixed=daily.compared, moving=planning.compared, affine=affine, grid=grid, start=total
-        ).vectors
-        fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
-        # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
-        earned = _weight(judge.distance(pulled), judge.distance(fitted), gain=FIT_GAIN)
-        pulled = pulled + (fitted - pulled) * earned
-        correction, weight, least = _accepted_correction(
-            (pulled - total) * _border(grid, daily.geometry), tuple(fields), judge, distance, findings
+        accepted = _accepted_correction(
+            _refined(daily, planning, judge, total) - total, total, judge, distance, findings
         )
-        if correction is not None:
-            fields.append(correction)
-            determinant = least
-            step[weight > 0.5] = 2
-    return ChosenDeformation(Deformation(affine, tuple(fields)), tuple(findings), step, determinant, grid)
+        if accepted is not None:
+            total, determinant = accepted.vectors, accepted.determinant
+            step[accepted.weight > 0.5] = 2
+    fields = () if determinant is None else (DisplacementField(total, grid),)
+    return ChosenDeformation(Deformation(affine, fields), tuple(findings), step, determinant, grid)
+
+
+def _refined(daily: Volume, planning: Volume, judge: "_Judge", start: DvfVoxels) -> DvfVoxels:
+    """The refinement's whole field, without a step where the judged grid ends inside the daily scan."""
+    grid, affine = judge.grid, judge.affine
+    pulled = pull_together(
+        fixed=daily.compared, moving=planning.compared, affine=affine, grid=grid, start=start
+    ).vectors
+    fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
+    # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
+    earned = _weight(judge.distance(pulled), judge.distance(fitted), gain=FIT_GAIN)
+    refined = pulled + (fitted - pulled) * earned
+    return start + (refined - start) * _border(grid, daily.geometry)
 
 
 def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affine: AffineTransform) -> VolumeGeometry:
@@ -179,48 +182,58 @@ def _weight(before: FloatVoxels, after: FloatVoxels, *, gain: float) -> FloatVox
     return smooth(hard[None].astype(np.float32), JUDGED_OVER_MM / GRID_MM)[0]
 
 
+@dataclass(frozen=True, eq=False)
+class _Accepted:
+    """What a step leaves of the field: all of it so far, the weight that the step earned, and the determinant."""
+
+    vectors: DvfVoxels
+    weight: FloatVoxels
+    determinant: FloatVoxels
+
+
 def _accepted_network(
     network: DisplacementField, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
-) -> tuple[DisplacementField | None, FloatVoxels, FloatVoxels]:
-    """The network's field times the weight that it earns, on its own grid; weight and determinant on the judged one."""
-    grid = judge.grid
-    bounded = tapered(network, TAPER_MM)
-    offered = vectors_on((bounded,), grid)
-    region = vectors_on((DisplacementField(np.ones_like(network.vectors), network.geometry),), grid)[0]
-    weight = _weight(distance, judge.distance(offered), gain=NETWORK_GAIN) * region
-    field, weight, least, folded = _unfolded_network(bounded, weight, grid)
-    _state(findings, "network", weight, region > 0.5, folded)
-    return (field if np.any(weight > 0.5) else None), weight, least
+) -> _Accepted | None:
+    """The network's field on the judged grid times the weight that it earns; None where that is nothing."""
+    within = _within(network.geometry, judge.grid)
+    offered = vectors_on((network,), judge.grid) * within
+    weight = _weight(distance, judge.distance(offered), gain=NETWORK_GAIN) * (within > 0)
+    vectors, least, folded = unfolded(offered * weight, judge.grid)
+    # What folds between the points of the judged grid is gone on it, but the network did it.
+    finer = least_determinant((network,), judge.grid) < LEAST_JACOBIAN
+    _state(findings, "network", weight, within > 0.5, max(folded, float(finer.mean())))
+    return _Accepted(vectors, weight, least) if np.any(weight > 0.5) else None
 
 
 def _accepted_correction(
-    correction: DvfVoxels,
-    under: tuple[DisplacementField, ...],
-    judge: _Judge,
-    distance: FloatVoxels,
-    findings: list[Finding],
-) -> tuple[DisplacementField | None, FloatVoxels, FloatVoxels]:
-    """The refinement's correction times the weight that it earns, without folds; the weight; the determinant."""
-    grid = judge.grid
-    weight = _weight(distance, judge.distance(vectors_on(under, grid) + correction), gain=REFINEMENT_GAIN)
-    vectors, least, folded = unfolded(correction * weight, under, grid)
-    _state(findings, "refinement", weight, np.ones(grid.shape, dtype=np.bool_), folded)
-    return (DisplacementField(vectors, grid) if np.any(weight > 0.5) else None), weight, least
+    correction: DvfVoxels, under: DvfVoxels, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
+) -> _Accepted | None:
+    """The field with the refinement's correction times the weight that it earns, without folds."""
+    weight = _weight(distance, judge.distance(under + correction), gain=REFINEMENT_GAIN)
+    vectors, least, folded = unfolded(under + correction * weight, judge.grid)
+    _state(findings, "refinement", weight, np.ones(judge.grid.shape, dtype=np.bool_), folded)
+    return _Accepted(vectors, weight, least) if np.any(weight > 0.5) else None
 
 
-def unfolded(
-    vectors: DvfVoxels, under: tuple[DisplacementField, ...], grid: VolumeGeometry
-) -> tuple[DvfVoxels, FloatVoxels, float]:
-    """`vectors` smoothed where their sum with the fields `under` them folds, wider each time until it does not.
+def _within(region: VolumeGeometry, grid: VolumeGeometry) -> FloatVoxels:
+    """Weight (z, y, x) on `grid`: 1 well inside `region`, falling to 0 at its outer voxels."""
+    weight = np.ones(grid.shape, dtype=np.float32)
+    for axis, component in enumerate("zyx"):
+        position, ends = grid.axis_mm(component), region.axis_mm(component)[[0, -1]]
+        ramp = np.clip(np.minimum(position - ends[0], ends[1] - position) / TAPER_MM, 0.0, 1.0)
+        weight *= np.expand_dims(ramp, [other for other in range(3) if other != axis]).astype(np.float32)
+    return weight
 
-    From the fifth time on they are weakened too, because what is under them may leave no room.
+
+def unfolded(vectors: DvfVoxels, grid: VolumeGeometry) -> tuple[DvfVoxels, FloatVoxels, float]:
+    """A field smoothed where it folds, wider each time until it does not; from the fifth time on it is weakened too.
 
     Returns:
-        The vectors, zeros where that does not help; the least determinant of the sum; the share that folded.
+        The field, zeros where that does not help; its determinant; the share that folded.
     """
     share = 0.0
     for attempt in range(10):
-        least = least_determinant((*under, DisplacementField(vectors, grid)), grid)
+        least = jacobian_determinant(DisplacementField(vectors, grid))
         bad = least < LEAST_JACOBIAN
         share = share if attempt else float(bad.mean())
         if not bad.any():
@@ -230,37 +243,7 @@ def unfolded(
         vectors = vectors + blend * (smooth(vectors, reach) - vectors)
         if attempt >= 4:
             vectors = vectors * (1 - blend)
-    nothing = np.zeros_like(vectors)
-    return nothing, least_determinant(under, grid), share
-
-
-def _unfolded_network(
-    field: DisplacementField, weight: FloatVoxels, grid: VolumeGeometry
-) -> tuple[DisplacementField, FloatVoxels, FloatVoxels, float]:
-    """The field times a weight under which it does not fold.
-
-    Returns:
-        The field on its own grid; the weight and the least determinant on the judged grid; the share that would fold.
-    """
-    share = 0.0
-    for attempt in range(8):
-        weighted = _weighted(field, weight, grid)
-        least = least_determinant((weighted,), grid)
-        bad = least < LEAST_JACOBIAN
-        share = share if attempt else float(bad.mean())
-        if not bad.any():
-            return weighted, weight, least, share
-        # A lone fold must lose its weight within a few attempts, or all of the network is lost with it.
-        weight = weight * (1 - _around(bad, 3.0 + attempt, 4.0 * 2**attempt))
-    nothing = DisplacementField(np.zeros_like(field.vectors), field.geometry)
-    return nothing, np.zeros_like(weight), np.ones_like(weight), share
-
-
-def _weighted(field: DisplacementField, weight: FloatVoxels, grid: VolumeGeometry) -> DisplacementField:
-    """A field on its own grid times a weight on another."""
-    # The weight is a field of its own that travels to the network's grid like any other.
-    on_grid = DisplacementField(np.repeat(weight[None], 3, axis=0), grid)
-    return DisplacementField(field.vectors * vectors_on((on_grid,), field.geometry), field.geometry)
+    return np.zeros_like(vectors), np.ones_like(least), share
 
 
 def _around(bad: MaskVoxels, reach: float, gain: float) -> FloatVoxels:

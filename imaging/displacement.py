@@ -2,7 +2,7 @@
 
 Fields are pull-back and lie on the fixed (daily) patient: moving_point = affine(fixed_point + sum of the fields there).
 Between voxel centres a field is trilinear; outside its grid it is zero, at once, so a field that must not tear the
-patient at its border is tapered first.
+patient at its border needs a taper.
 """
 
 from collections.abc import Sequence
@@ -119,11 +119,6 @@ def taper_weight(geometry: VolumeGeometry, width_mm: float) -> FloatVoxels:
         ramps.append(0.5 - 0.5 * np.cos(np.pi * np.clip(depth_mm / width_mm, 0, 1)))
     z, y, x = ramps
     return (z[:, None, None] * y[:, None] * x).astype(np.float32)
-
-
-def tapered(field: DisplacementField, width_mm: float) -> DisplacementField:
-    """The field brought to zero at the border of its grid over `width_mm`."""
-    return DisplacementField(field.vectors * taper_weight(field.geometry, width_mm), field.geometry)
 
 
 @numba.njit(cache=True)

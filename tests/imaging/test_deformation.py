@@ -106,7 +106,7 @@ def test_a_fold_is_smoothed_away_and_its_size_told() -> None:
     grid = GRID.cropped((0, 0, 0), (20, 20, 20))
     vectors = np.zeros((3, *grid.shape), np.float32)
     vectors[0, 10, 10, 10] = 20.0
-    out, least, share = unfolded(vectors, (), grid)
+    out, least, share = unfolded(vectors, grid)
     assert share > 0
     assert np.array_equal(least, jacobian_determinant(DisplacementField(out, grid)))
     assert least.min() > 0
