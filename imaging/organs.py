@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
+import numba
 import numpy as np
 from scipy import ndimage
 
@@ -12,6 +13,8 @@ from imaging.geometry import VolumeGeometry
 from imaging.manifest import ModelManifest
 from imaging.masks import RoiPatch
 from imaging.model import Prediction
+
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,33 +75,51 @@ def segmented_organs(
         One per organ found; an organ that the network did not see has none.
     """
     probabilities = prediction.probabilities
-    winner = probabilities.argmax(axis=0)
+    shape = prediction.geometry.shape
+    winner = np.empty(shape, dtype=np.uint8)
+    _winners(probabilities, winner)
+    boxes = cast("list[Box | None]", ndimage.find_objects(winner, max_label=len(probabilities) - 1))
     found = []
     for organ in manifest.organs:
-        mask = winner == organ.label
-        box = ndimage.find_objects(mask.astype(np.uint8))
-        if not box:
+        box = boxes[organ.label - 1]
+        if box is None:
             continue
-        kept = largest_components(mask[box[0]], organ.components)
-        inner = ndimage.find_objects(kept.astype(np.uint8))[0]
+        kept = largest_components(winner[box] == organ.label, organ.components)
+        inner = ndimage.find_objects(kept.view(np.uint8))[0]
         part = tuple(
             slice(max(outer.start + i.start - 1, 0), min(outer.start + i.stop + 1, size))
-            for outer, i, size in zip(box[0], inner, mask.shape, strict=True)
+            for outer, i, size in zip(box, inner, shape, strict=True)
         )
-        kept_part = np.zeros(mask.shape, dtype=bool)
-        kept_part[box[0]] = kept
+        kept_part = np.zeros(shape, dtype=bool)
+        kept_part[box] = kept
         inside = _lead(probabilities[(slice(None), *part)], organ.label)
         # Other islands of the organ are pushed below the boundary; the rim of the kept ones stays as it is.
-        inside[mask[part] & ~kept_part[part]] = 0.0
+        inside[(winner[part] == organ.label) & ~kept_part[part]] = 0.0
         lower = (part[0].start, part[1].start, part[2].start)
         upper = (part[0].stop, part[1].stop, part[2].stop)
         patch = _on_grid(number_of[organ.label], inside, prediction.geometry.cropped(lower, upper), daily)
         if patch is not None:
-            found.append(SegmentedOrgan(organ.name, patch, _cut(kept, box[0], prediction.geometry, daily)))
+            found.append(SegmentedOrgan(organ.name, patch, _cut(kept, box, prediction.geometry, daily)))
     return tuple(found)
 
 
-def _cut(kept: MaskVoxels, box: tuple[slice, ...], source: VolumeGeometry, daily: VolumeGeometry) -> int:
+@numba.njit(cache=True, parallel=True)
+def _winners(probabilities, winner):  # type: ignore[no-untyped-def]
+    """The channel of the highest probability per voxel, the first among equals."""
+    for k in numba.prange(winner.shape[0]):
+        for j in range(winner.shape[1]):
+            best = probabilities[0, k, j].copy()
+            labels = winner[k, j]
+            labels[:] = 0
+            for c in range(1, probabilities.shape[0]):
+                row = probabilities[c, k, j]
+                for i in range(labels.size):
+                    if row[i] > best[i]:
+                        best[i] = row[i]
+                        labels[i] = c
+
+
+def _cut(kept: MaskVoxels, box: Box, source: VolumeGeometry, daily: VolumeGeometry) -> int:
     """Voxels of a mask, which fills `box` of a grid, on those faces of the grid beyond which the daily scan goes on."""
     count = 0
     for axis, component in ((0, 2), (1, 1), (2, 0)):

@@ -7,6 +7,7 @@ analysis or, where marked, our own; a department replaces them by a JSON file of
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,6 +79,9 @@ def assess(
         limits=limits or PlausibilityLimits(),
     )
     findings: list[Finding] = []
+    both = [number for number in planned if number in segmented and number in patches]
+    with ThreadPoolExecutor(2) as pool:
+        agreements = dict(zip(both, pool.map(lambda n: _agreement(patches[n], segmented[n].patch), both), strict=True))
     for number, plan in planned.items():
         if number in external:
             findings.append(_emptiness("propagated", number, plan, now.get(number)))
@@ -94,8 +98,9 @@ def assess(
             findings += _path_checks(
                 "segmented", number, plan=plan, visible=visible, found=seen.get(number), setting=setting
             )
-        if number in segmented and number in patches:
-            findings += _agreement_checks(patches[number], segmented[number].patch, setting.limits)
+        agreement = agreements.get(number)
+        if agreement is not None:
+            findings += _agreement_checks(number, *agreement, setting.limits)
     return tuple(findings)
 
 
@@ -304,15 +309,21 @@ def _determinants_inside(patch: RoiPatch, determinants: FloatVoxels, grid: Volum
     return determinants[np.ix_(*chosen)][patch.inside[np.ix_(*nearest)] >= 0.5]
 
 
-def _agreement_checks(one: RoiPatch, other: RoiPatch, limits: PlausibilityLimits) -> Iterator[Finding]:
-    """How well the two independent paths agree on one ROI."""
+def _agreement(one: RoiPatch, other: RoiPatch) -> tuple[float, SurfaceDistances] | None:
+    """Overlap and distance of an ROI's two paths; None where one of them is empty."""
     a, b = on_common_box(one, other)
     if not a.any() or not b.any():
-        return
-    overlap, distances = dice(a, b), _coarse_distances(a, b, one.geometry)
+        return None
+    return dice(a, b), _coarse_distances(a, b, one.geometry)
+
+
+def _agreement_checks(
+    number: int, overlap: float, distances: SurfaceDistances, limits: PlausibilityLimits
+) -> Iterator[Finding]:
+    """How well the two independent paths agree on one ROI."""
     yield _graded(
         "paths-dice",
-        one.roi_number,
+        number,
         overlap,
         review=limits.paths_dice_review,
         fail=limits.paths_dice_fail,
@@ -321,7 +332,7 @@ def _agreement_checks(one: RoiPatch, other: RoiPatch, limits: PlausibilityLimits
     )
     yield _graded(
         "paths-surface-distance",
-        one.roi_number,
+        number,
         distances.mean_mm,
         review=limits.paths_surface_review_mm,
         fail=limits.paths_surface_fail_mm,
@@ -330,7 +341,7 @@ def _agreement_checks(one: RoiPatch, other: RoiPatch, limits: PlausibilityLimits
     )
     yield _graded(
         "paths-hausdorff-95",
-        one.roi_number,
+        number,
         distances.hd95_mm,
         review=limits.paths_hausdorff_review_mm,
         fail=limits.paths_hausdorff_fail_mm,

@@ -109,7 +109,16 @@ def model_inputs(
 
 def windowed(hu: FloatVoxels, window: HuWindow) -> FloatVoxels:
     """Hounsfield units clipped and scaled as the manifest says."""
-    return np.clip(hu, window.lower, window.upper) / np.float32(window.divisor)
+    out = np.empty_like(hu)
+    lower, upper, divisor = (np.float32(part) for part in (window.lower, window.upper, window.divisor))
+    _windowed(hu.reshape(-1), lower, upper, divisor, out.reshape(-1))
+    return out
+
+
+@numba.njit(cache=True, parallel=True)
+def _windowed(hu, lower, upper, divisor, out):  # type: ignore[no-untyped-def]
+    for i in numba.prange(hu.size):
+        out[i] = min(max(hu[i], lower), upper) / divisor
 
 
 def sample_labels(

@@ -16,8 +16,9 @@ import shapely
 from imaging.dicom.ct_series import read_ct_series
 from imaging.dicom.objects import CtSeries, PlannedStructures
 from imaging.dicom.parse import parse
+from imaging.dicom.roi_items import Holes
 from imaging.dicom.structure_set_reader import read_structure_set
-from imaging.dicom.structure_set_writer import Holes, write_structure_set
+from imaging.dicom.structure_set_writer import write_structure_set
 from imaging.geometry import VolumeGeometry
 from imaging.masks import RoiPatch
 from imaging.rasterize import mask_of, rasterize

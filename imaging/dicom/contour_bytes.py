@@ -1,7 +1,8 @@
-"""ROI Contour Sequence as bytes in Implicit VR Little Endian.
+"""Elements, items and Contour Data as bytes in Implicit VR Little Endian.
 
-A pelvis has some 240 000 contour points; pydicom turns each coordinate into an object and needs seconds for them.
-Only this sequence and the list of slices are written by hand, everything else of an RTSTRUCT goes through pydicom.
+A pelvis has some 240 000 contour points; pydicom turns each coordinate into an object and needs seconds for them. Only
+what is written of ROIs (`roi_items`) and the list of slices are bytes, everything else of an RTSTRUCT goes through
+pydicom.
 """
 
 import struct

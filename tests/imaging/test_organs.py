@@ -19,6 +19,13 @@ def prediction(bladder: np.ndarray) -> Prediction:
     return Prediction(probabilities, DisplacementField(np.zeros((3, *GRID.shape), np.float32), GRID), GRID)
 
 
+def test_where_two_organs_are_equally_likely_the_first_of_the_manifest_takes_the_voxel() -> None:
+    likely = np.zeros((3, *GRID.shape), np.float32)
+    likely[0], likely[1:, 3:7, 3:7, 2:6] = 0.1, 0.45
+    found = Prediction(likely, DisplacementField(np.zeros((3, *GRID.shape), np.float32), GRID), GRID)
+    assert [organ.name for organ in segmented_organs(found, manifest_with(), {1: 11, 2: 12}, GRID)] == ["Bladder"]
+
+
 def test_only_the_largest_island_of_a_bladder_is_kept() -> None:
     bladder = np.zeros(GRID.shape)
     bladder[3:7, 3:7, 2:6] = 1.0

@@ -10,7 +10,8 @@ from pydicom import Dataset, dcmread
 from imaging.dicom.contour_bytes import PlanarLoop, encode_loops
 from imaging.dicom.objects import CtSeries
 from imaging.dicom.provenance import Provenance, uid_from
-from imaging.dicom.structure_set_writer import Holes, Kind, write_structure_set, write_structure_sets
+from imaging.dicom.roi_items import Holes
+from imaging.dicom.structure_set_writer import Kind, write_structure_set, write_structure_sets
 from imaging.geometry import VolumeGeometry
 from imaging.structures import Contour, Roi, StructureSet
 from tests.closed_form import (
