@@ -145,6 +145,8 @@ def _sample_labels(bits, bit_numbers, label_values, to_index, labels):  # type: 
                 z = int(np.floor(to_index[2, 0] * i + to_index[2, 1] * j + to_index[2, 2] * k + to_index[2, 3] + 0.5))
                 if 0 <= x < width and 0 <= y < height and 0 <= z < depth:
                     word = bits[z, y, x]
+                    if word == 0:
+                        continue
                     for n in range(bit_numbers.size):
                         if (word >> bit_numbers[n]) & np.uint64(1):
                             labels[k, j, i] = label_values[n]

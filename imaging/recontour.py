@@ -3,7 +3,8 @@
 The daily CT is the fixed image and the planning CT the moving one; this file is the one place where the clinic's words
 turn into those of registration. The deformation therefore lives on the daily grid and nothing has to be inverted.
 
-What needs no affine, the planned masks and the body outline, is made in a second thread while the affine is found.
+A second thread makes what is not waited for: the planned masks while the affine is found, the body outline while the
+network works.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from imaging.plan import Plan, contour_points, sort_plan
 from imaging.planned import PlannedRois, prepare_plan
 from imaging.plausibility import assess
 from imaging.plausibility_limits import PlausibilityLimits
-from imaging.preprocessing import model_inputs, network_region
+from imaging.preprocessing import ModelInputs, model_inputs, network_region
 from imaging.propagation import propagate
 from imaging.timing import Stopwatch
 from imaging.transforms import AffineTransform
@@ -62,16 +63,18 @@ def recontour(
         ModelError: If the network misbehaves.
     """
     plan = sort_plan(case.planning_structures, model.manifest if model else None, options.rois)
-    # The loops beside the affine run on one core each: numba's that use all of them must not meet in two threads.
+    # The loops in the second thread run on one core each: numba's that use all of them must not meet in two threads.
     with ThreadPoolExecutor(1) as beside:
         planned_soon = beside.submit(_planned, case, plan, stopwatch)
-        bodies_soon = beside.submit(_bodies, case, plan, stopwatch)
         with stopwatch.stage("affine"):
             affine = align(fixed=case.daily, moving=case.planning)
-        planned, bodies = planned_soon.result(), bodies_soon.result()
-    prediction, network_findings = _predict(
-        case, plan, model, planned=planned.masks, affine=affine, stopwatch=stopwatch
-    )
+        planned = planned_soon.result()
+        shown, network_findings = _network_inputs(
+            case, plan, model, planned=planned.masks, affine=affine, stopwatch=stopwatch
+        )
+        bodies_soon = beside.submit(_bodies, case, plan, stopwatch)
+        prediction = _predict(model, shown, stopwatch)
+        bodies = bodies_soon.result()
     with stopwatch.stage("refinement"):
         chosen = choose_deformation(
             daily=case.daily,
@@ -127,7 +130,7 @@ def _planned(case: Case, plan: Plan, stopwatch: Stopwatch) -> PlannedRois:
         return prepare_plan(plan, case.planning)
 
 
-def _predict(
+def _network_inputs(
     case: Case,
     plan: Plan,
     model: RecontouringModel | None,
@@ -135,8 +138,8 @@ def _predict(
     planned: tuple[PackedMasks, ...],
     affine: AffineTransform,
     stopwatch: Stopwatch,
-) -> tuple[Prediction | None, tuple[Finding, ...]]:
-    """One pass of the network over the planned organs; None, with a finding, where there is nothing for it to do."""
+) -> tuple[ModelInputs | None, tuple[Finding, ...]]:
+    """What the network is shown of the planned organs; None, with a finding, where there is nothing for it to do."""
     if model is None or not plan.organs:
         why = "no model is loaded" if model is None else "the plan has no ROI that the model knows by name or alias"
         return None, (Finding("network-skipped", Verdict.REVIEW, f"the network was not used: {why}"),)
@@ -153,12 +156,17 @@ def _predict(
             region=region.geometry,
             manifest=model.manifest,
         )
-    with stopwatch.stage("network"):
-        prediction = model.run(inputs)
     if region.holds_all:
-        return prediction, ()
+        return inputs, ()
     message = "the planned organs are larger than the network's largest region; their ends rest on the refinement alone"
-    return prediction, (Finding("network-region", Verdict.REVIEW, message),)
+    return inputs, (Finding("network-region", Verdict.REVIEW, message),)
+
+
+def _predict(model: RecontouringModel | None, shown: ModelInputs | None, stopwatch: Stopwatch) -> Prediction | None:
+    if model is None or shown is None:
+        return None
+    with stopwatch.stage("network"):
+        return model.run(shown)
 
 
 def _bodies(case: Case, plan: Plan, stopwatch: Stopwatch) -> tuple[RoiPatch, ...]:

@@ -70,11 +70,24 @@ def index_to_index(
 def _sample_affine(hu, m, outside, out):  # type: ignore[no-untyped-def]
     depth, height, width = hu.shape
     flat = hu.reshape(-1)
+    right, below, behind = np.uint64(1), np.uint64(width), np.uint64(height * width)
     for k in numba.prange(out.shape[0]):
         for j in range(out.shape[1]):
             x0 = m[0, 1] * j + m[0, 2] * k + m[0, 3]
             y0 = m[1, 1] * j + m[1, 2] * k + m[1, 3]
             z0 = m[2, 1] * j + m[2, 2] * k + m[2, 3]
+            last = out.shape[2] - 1
+            # A row whose two ends lie between voxels lies there as a whole.
+            if _between(depth, height, width, x0, y0, z0) and _between(
+                depth, height, width, x0 + m[0, 0] * last, y0 + m[1, 0] * last, z0 + m[2, 0] * last
+            ):
+                for i in range(out.shape[2]):
+                    x, y, z = x0 + m[0, 0] * i, y0 + m[1, 0] * i, z0 + m[2, 0] * i
+                    ia, ja, ka = int(x), int(y), int(z)
+                    at = np.uint64((ka * height + ja) * width + ia)
+                    u, v, w = np.float32(x - ia), np.float32(y - ja), np.float32(z - ka)
+                    out[k, j, i] = _mixed(flat, at, right, below, behind, u, v, w)
+                continue
             for i in range(out.shape[2]):
                 x = x0 + m[0, 0] * i
                 y = y0 + m[1, 0] * i
@@ -115,6 +128,17 @@ def _trilinear(flat, depth, height, width, x, y, z):  # type: ignore[no-untyped-
     right = np.uint64(ia + 1 < width)
     below = np.uint64(width if ja + 1 < height else 0)
     behind = np.uint64(height * width if ka + 1 < depth else 0)
+    return _mixed(flat, at, right, below, behind, u, v, w)
+
+
+@numba.njit(cache=True, inline="always")
+def _between(depth, height, width, x, y, z):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    return 0 <= x < width - 1 and 0 <= y < height - 1 and 0 <= z < depth - 1
+
+
+@numba.njit(cache=True, inline="always")
+def _mixed(flat, at, right, below, behind, u, v, w):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """The eight voxels from `at` on, with the shares of the farther ones along x, y and z."""
     a = flat[at] + u * (flat[at + right] - flat[at])
     b = flat[at + below] + u * (flat[at + below + right] - flat[at + below])
     at += behind

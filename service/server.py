@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
 from service.core import Core
+from service.memory import keep_freed_memory
 from service.settings import Settings
 from service.state import ServiceState
 from service.telemetry import configure_logging
@@ -28,6 +29,8 @@ def run(settings: Settings, *, core: Core | None = None, on_started: Callable[[i
         on_started: Called with the port once it listens; of use where the settings say port 0.
     """
     configure_logging()
+    if settings.keep_memory:
+        keep_freed_memory()
     app = create_app(settings, core=core)
     config = uvicorn.Config(
         app,

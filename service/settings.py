@@ -86,6 +86,9 @@ class Settings(BaseSettings):
 
     queue_length: Annotated[int, Field(ge=0, description="Requests that may wait behind the one at work")] = 8
     memory_bytes: Annotated[int, Field(ge=1, description="Bodies of all requests in the house together")] = 4096 * MIB
+    keep_memory: Annotated[
+        bool, Field(description="Keep what a case freed for the next one, instead of giving it back to the system")
+    ] = True
     deadline_s: Annotated[float, Field(gt=0, description="From the last byte received to the answer")] = 300.0
     hang_grace_s: Annotated[
         float, Field(ge=0, description="Work that runs for the deadline and this much longer is taken to hang")
