@@ -150,6 +150,9 @@ def _normal_equations(residual, weight, moving_gradient, fixed_gradient, inverse
         for a in range(12):
             pull = weight[n] * jacobian[a]
             right[a] += pull * residual[n]
-            for b in range(12):
+            for b in range(a + 1):
                 normal[a, b] += pull * jacobian[b]
+    for a in range(12):
+        for b in range(a):
+            normal[b, a] = normal[a, b]
     return normal, right

@@ -9,6 +9,7 @@ other. Where the result fails the test, SimpleITK is asked; where that fails too
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
 
-_IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3], bool)
+_CROSS = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3], bool)
+_SQUARE = np.ones((1, 3, 3), bool)
 COARSE_MM = 8.0
 LOWER_HU, UPPER_HU = -400, 400
 BODY_HU = -350
@@ -88,6 +90,16 @@ class _Level:
     @property
     def geometry(self) -> VolumeGeometry:
         return self.volume.geometry
+
+    @cached_property
+    def near(self) -> tuple[NDArray[np.intp], ...]:
+        """Indices (k, j, i) of the voxels of the body and of those beside it in their plane."""
+        return np.nonzero(ndimage.binary_dilation(self.body, _SQUARE))
+
+    @cached_property
+    def centre_mm(self) -> Points:
+        """Mean of the body's voxel centres, (3,)."""
+        return self.geometry.to_lps(np.array([np.mean(np.nonzero(self.body), axis=1)[::-1]]))[0]
 
 
 def align(*, fixed: Volume, moving: Volume, limits: AlignmentLimits | None = None) -> AffineTransform:
@@ -156,7 +168,7 @@ def _clipped(volume: Volume) -> Volume:
 def _body(coarse: Volume) -> MaskVoxels:
     """The patient without the couch, filled plane by plane."""
     dense = coarse.hu > BODY_HU
-    core = ndimage.binary_erosion(dense, np.ones((1, 3, 3), bool))
+    core = ndimage.binary_erosion(dense, _SQUARE)
     labels, count = ndimage.label(core)
     if count == 0:
         raise RegistrationRejected(
@@ -164,8 +176,8 @@ def _body(coarse: Volume) -> MaskVoxels:
             dense_fraction=float(dense.mean()),
         )
     largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    body = ndimage.binary_dilation(largest, np.ones((1, 3, 3), bool)) & dense
-    outside, _ = ndimage.label(~np.pad(body, ((0, 0), (1, 1), (1, 1))), _IN_PLANE)
+    body = ndimage.binary_dilation(largest, _SQUARE) & dense
+    outside, _ = ndimage.label(~np.pad(body, ((0, 0), (1, 1), (1, 1))), _CROSS)
     return ~np.isin(outside, np.unique(outside[:, 0, 0]))[:, 1:-1, 1:-1]
 
 
@@ -173,8 +185,7 @@ def _pick(
     level: _Level, count: int, rng: np.random.Generator, *, source: Volume | None = None, by_gradient: bool = True
 ) -> PickedPoints:
     """Points in the body, where the block means change most; value and gradient there are those of `source`."""
-    near = ndimage.binary_dilation(level.body, np.ones((1, 3, 3), bool))
-    k, j, i = np.nonzero(near)
+    k, j, i = level.near
     weight = np.ones(k.size)
     if by_gradient:
         spacing = level.geometry.spacing_mm
@@ -188,13 +199,9 @@ def _pick(
     return PickedPoints(mm, value, gradient)
 
 
-def _centre(level: _Level) -> Points:
-    return level.geometry.to_lps(np.array([np.mean(np.nonzero(level.body), axis=1)[::-1]]))[0]
-
-
 def _starts(fixed: _Level, moving: _Level, points: PickedPoints) -> list[NDArray[np.float64]]:
     """Identity, body centre on body centre, and the best shifts along z of the latter."""
-    shift = _centre(moving) - _centre(fixed)
+    shift = moving.centre_mm - fixed.centre_mm
     reach = (fixed.geometry.size_mm[2] + moving.geometry.size_mm[2]) / 2
     middle = moving.geometry.centre_mm[2] - fixed.geometry.centre_mm[2]
     along_z = [np.array([shift[0], shift[1], z]) for z in np.arange(middle - reach, middle + reach + 1, SCREEN_STEP_MM)]
@@ -226,9 +233,9 @@ def _report(affine: AffineTransform, fixed: _Level, moving: _Level, points: Pick
     rotation = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
     stretch = rotation.T @ linear
     alike, seen = correlation(affine.matrix, points, moving.volume)
-    centre = _centre(fixed)
+    centre = fixed.centre_mm
     shift = affine.to_moving(centre[None])[0] - centre
-    between_centres = _centre(moving) - centre
+    between_centres = moving.centre_mm - centre
     return AlignmentReport(
         overlap=_overlap(affine, fixed, moving),
         scale=(float(stretch[0, 0]), float(stretch[1, 1]), float(stretch[2, 2])),

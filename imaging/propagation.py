@@ -298,7 +298,7 @@ def _pull(bits, to_index, to_lps, start, near, step, boxes, offsets, shift, insi
                                     value += weight[n]
                         if value > 0:
                             inside[_place(roi, k, j, i, boxes, offsets)] = value
-                            _widen(tight[k, roi], j, i, i)
+                            _widen(tight, k, roi, j, i, i)
                 i = cell_end
             if run != zero:
                 _write_run(run, run_start, end, k, j, boxes, offsets, inside, tight)
@@ -320,17 +320,18 @@ def _write_run(run, first, end, k, j, boxes, offsets, inside, tight):  # type: i
         run ^= bit
         at = _place(b, k, j, first, boxes, offsets)
         inside[at : at + end - first] = np.float32(1)
-        _widen(tight[k, b], j, first, end - 1)
+        _widen(tight, k, b, j, first, end - 1)
 
 
 @numba.njit(cache=True, inline="always")
 def _place(b, k, j, i, boxes, offsets):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Where voxel (k, j, i) of ROI b lies in the one array that holds all boxes."""
-    lower, upper = boxes[b, 0], boxes[b, 1]
-    return offsets[b] + ((k - lower[0]) * (upper[1] - lower[1]) + j - lower[1]) * (upper[2] - lower[2]) + i - lower[2]
+    height, width = boxes[b, 1, 1] - boxes[b, 0, 1], boxes[b, 1, 2] - boxes[b, 0, 2]
+    return offsets[b] + ((k - boxes[b, 0, 0]) * height + j - boxes[b, 0, 1]) * width + i - boxes[b, 0, 2]
 
 
 @numba.njit(cache=True, inline="always")
-def _widen(tight, j, first, last):  # type: ignore[no-untyped-def]
-    tight[0], tight[1] = min(tight[0], j), max(tight[1], j)
-    tight[2], tight[3] = min(tight[2], first), max(tight[3], last)
+def _widen(tight, k, b, j, first, last):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    # A view of the ROI's four numbers would be counted anew for each voxel, by both threads in one place.
+    tight[k, b, 0], tight[k, b, 1] = min(tight[k, b, 0], j), max(tight[k, b, 1], j)
+    tight[k, b, 2], tight[k, b, 3] = min(tight[k, b, 2], first), max(tight[k, b, 3], last)
