@@ -13,7 +13,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-training referees check format docs openapi bench bench-providers bench-growth bench-peers bench-regression bench-page train export image image-test clean
+.PHONY: help setup demo test test-training referees check format docs openapi bench bench-providers bench-compressed bench-growth bench-peers bench-regression bench-page train export image image-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ bench: $(TEST) ## one request stage by stage over HTTP, starts, staged plan, cli
 
 bench-providers: $(TEST) ## the network alone on every runtime and precision of this machine
 	$(BIN)/python -m bench.providers $(ARGS)
+
+bench-compressed: $(TEST) ## reading a compressed CT beside native pixels
+	$(BIN)/python -m bench.compressed $(ARGS)
 
 bench-growth: $(TEST) ## how each stage grows with slices, pixels, ROIs, corners, region and queue
 	$(BIN)/python -m bench.growth $(ARGS)

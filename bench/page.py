@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import growth_report, peers_report, providers, run_report
+from bench import compressed, growth_report, peers_report, providers, run_report
 from bench.markdown import facts, table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-ORDER = ("standard", "cold-start", "providers", "growth", "peers")
+ORDER = ("standard", "compressed", "cold-start", "providers", "growth", "peers")
 HEAD = """# Performance
 
 Written by `make bench-page` from the files in `docs/benchmarks/`; every number stands in one of them, with the machine
@@ -36,6 +36,7 @@ cent, wall clocks are too long, and only ratios within one run mean something.
 | --- | --- |
 | `make bench` | one request stage by stage, cold starts, staged plan, many clients at once, memory |
 | `make bench-providers` | the network alone on every runtime and precision |
+| `make bench-compressed` | a CT in JPEG 2000, JPEG-LS and JPEG lossless beside native pixels |
 | `make bench-growth` | how each stage grows with the case |
 | `make bench-peers` | beside elastix, demons, plastimatch and ConvexAdam |
 | `make bench-regression` | whether a stage became slower; also in CI |
@@ -89,6 +90,7 @@ def cold_starts(content: Content) -> str:
 
 RENDERERS: Mapping[str, Callable[[Content], str]] = {
     "standard": run_report.as_markdown,
+    "compressed": compressed.as_markdown,
     "cold-start": cold_starts,
     "providers": providers.as_markdown,
     "growth": growth_report.as_markdown,

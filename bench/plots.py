@@ -23,13 +23,17 @@ def bars(file: Path, values: Mapping[str, Mapping[str, float]], *, title: str, u
         places = [row + number * height for row in range(len(names))]
         widths = [found.get(name, 0.0) for name in names]
         drawn = axes.barh(places, widths, height=height, label=group, color=COLOURS[number])
-        axes.bar_label(drawn, fmt="%.0f", padding=2, fontsize=7)
+        axes.bar_label(drawn, fmt=_short, padding=2, fontsize=7)
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(names))], names)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.set_title(title, fontsize=9)
     axes.legend()
     _save(figure, file)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def growth_lines(

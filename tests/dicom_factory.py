@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileMetaDataset, dcmwrite
 from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from imaging.dicom.limits import ReadLimits
 
@@ -175,21 +177,26 @@ def to_bytes(
 
 
 def compressed(dataset: Dataset, transfer_syntax: str) -> bytes:
-    """The codestream of a native data set in a lossless transfer syntax that pydicom can encode."""
-    from pydicom.pixels import get_encoder  # noqa: PLC0415 - only the tests of compression need an encoder
-
+    """The codestream of a native data set in RLE, JPEG-LS or JPEG 2000, lossless."""
     values = np.frombuffer(dataset.PixelData, "<i2" if dataset.PixelRepresentation else "<u2")
-    frame = get_encoder(transfer_syntax).encode(
-        values.reshape(dataset.Rows, dataset.Columns),
-        rows=dataset.Rows,
-        columns=dataset.Columns,
-        samples_per_pixel=1,
-        number_of_frames=1,
-        bits_allocated=16,
-        bits_stored=dataset.BitsStored,
-        pixel_representation=dataset.PixelRepresentation,
-        photometric_interpretation="MONOCHROME2",
-    )
+    values = values.reshape(dataset.Rows, dataset.Columns)
+    if transfer_syntax == RLELossless:
+        frame = RLELosslessEncoder.encode(
+            values,
+            rows=dataset.Rows,
+            columns=dataset.Columns,
+            samples_per_pixel=1,
+            number_of_frames=1,
+            bits_allocated=16,
+            bits_stored=dataset.BitsStored,
+            pixel_representation=dataset.PixelRepresentation,
+            photometric_interpretation="MONOCHROME2",
+        )
+    elif transfer_syntax == JPEGLSLossless:
+        # JPEG-LS knows no sign: the bits are those of the stored value.
+        frame = imagecodecs.jpegls_encode(values.view(np.uint16) & (2**dataset.BitsStored - 1))
+    else:
+        frame = imagecodecs.jpeg2k_encode(values, codecformat="J2K", reversible=True, bitspersample=dataset.BitsStored)
     return frame if len(frame) % 2 == 0 else frame + b"\0"
 
 

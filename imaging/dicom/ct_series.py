@@ -1,6 +1,7 @@
 """A CT series to a canonical volume in Hounsfield units, or a typed refusal. PS3.3 A.3, C.7.6.2, C.8.2.1."""
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +36,7 @@ from imaging.volume import Volume
 
 CtRole = Literal["planning CT", "daily CT"]
 
-DECODERS = 2
-"""Threads that turn pixels into HU; numpy lets others run meanwhile, the decoders of compressed pixels do not."""
+MOST_DECODERS = 8
 
 SPACING_DIFFERENCE_MM = 1e-3
 DIRECTION_DIFFERENCE = 1e-4
@@ -62,7 +62,7 @@ def read_ct_series(objects: Sequence[DicomObject], *, role: CtRole, limits: Read
         slices = [slices[index] for index in layout.order]
         hu = np.empty(layout.geometry.shape, dtype=np.int16)
         turned = partial(write_hu, transposed=layout.transposed, flip_x=layout.flip_x, flip_y=layout.flip_y)
-        with ThreadPoolExecutor(DECODERS) as pool:
+        with ThreadPoolExecutor(decoders()) as pool:
             # The first slice that cannot be decoded raises here, whichever fails first.
             deque(pool.map(turned, slices, hu), maxlen=0)
         check_hounsfield(hu)
@@ -90,6 +90,11 @@ def read_ct_series(objects: Sequence[DicomObject], *, role: CtRole, limits: Read
         digest=digest,
         notices=tuple(notices),
     )
+
+
+def decoders() -> int:
+    """Threads that turn pixels into HU; numpy and the decoders of compressed pixels let go of the interpreter."""
+    return max(2, min(MOST_DECODERS, os.cpu_count() or 1))
 
 
 def _notice(check: str, message: str, value: float | None = None) -> Finding:

@@ -2,18 +2,21 @@
 
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import get_decoder
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders import RLELosslessDecoder
 
 from imaging.arrays import HuVoxels
 from imaging.dicom.attributes import typed_errors
 from imaging.dicom.codestream import check_codestream
-from imaging.dicom.parse import EXPLICIT_BIG, PixelBytes
+from imaging.dicom.parse import EXPLICIT_BIG, JPEG_2000_LOSSLESS, JPEG_LS_LOSSLESS, RLE, PixelBytes
 from imaging.dicom.slices import PixelFormat, Slice
-from imaging.errors import Truncated, UnsupportedObject
+from imaging.errors import Truncated, ValueInvalid
 
 _INT16 = np.iinfo(np.int16)
+_END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
 
 
 def write_hu(image: Slice, plane: HuVoxels, *, transposed: bool, flip_x: bool, flip_y: bool) -> None:
@@ -61,21 +64,37 @@ def _fits(stored: NDArray[Any], layout: PixelFormat, intercept: int) -> bool:
 
 def _decompressed(pixels: PixelBytes, layout: PixelFormat, transfer_syntax: str) -> NDArray[Any]:
     check_codestream(pixels.value, layout, transfer_syntax)
-    decoder = get_decoder(transfer_syntax)
-    if not decoder.is_available:
-        raise UnsupportedObject("no decoder for this compression is installed; send Explicit VR Little Endian")
     with typed_errors("compressed pixel data"):
-        values, _ = decoder.as_array(
-            pixels.value.tobytes(),
-            rows=layout.rows,
-            columns=layout.columns,
-            samples_per_pixel=1,
-            photometric_interpretation="MONOCHROME2",
-            bits_allocated=16,
-            bits_stored=layout.bits_stored,
-            pixel_representation=int(layout.signed),
-            number_of_frames=1,
-            pixel_keyword="PixelData",
-            raw=True,
-        )
-        return np.asarray(values).reshape(layout.rows, layout.columns)
+        if transfer_syntax == RLE:
+            return _from_rle(pixels.value.tobytes(), layout)
+        frame = get_frame(pixels.value.tobytes(), 0, number_of_frames=1)
+        # Decoders fill up what is missing and say nothing.
+        if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
+            raise Truncated("compressed pixel data end early; send the object again")
+        # These let go of the interpreter, so that slices are decoded beside each other.
+        if transfer_syntax in JPEG_2000_LOSSLESS:
+            values = imagecodecs.jpeg2k_decode(frame)
+        elif transfer_syntax == JPEG_LS_LOSSLESS:
+            values = imagecodecs.jpegls_decode(frame)
+        else:
+            values = imagecodecs.jpeg8_decode(frame)
+        if values.shape != (layout.rows, layout.columns):
+            raise ValueInvalid("compressed pixel data cannot be read; export the series uncompressed")
+        return values
+
+
+def _from_rle(encapsulated: bytes, layout: PixelFormat) -> NDArray[Any]:
+    values, _ = RLELosslessDecoder.as_array(
+        encapsulated,
+        rows=layout.rows,
+        columns=layout.columns,
+        samples_per_pixel=1,
+        photometric_interpretation="MONOCHROME2",
+        bits_allocated=16,
+        bits_stored=layout.bits_stored,
+        pixel_representation=int(layout.signed),
+        number_of_frames=1,
+        pixel_keyword="PixelData",
+        raw=True,
+    )
+    return np.asarray(values).reshape(layout.rows, layout.columns)

@@ -1,6 +1,7 @@
 """Tiny compressed images, 32 rows by 36 columns, stored value 1064 + 3 row - 2 column + (row * column mod 7).
 
-Made once with imagecodecs 2026.3.6 (OpenJPH, libjpeg, OpenJPEG, CharLS); no encoder for them is among the dependencies.
+Made once with imagecodecs 2026.3.6 (OpenJPH, libjpeg, OpenJPEG, CharLS) and kept, so that no
+encoder of today decides what is read.
 """
 
 HTJ2K = """

@@ -18,7 +18,7 @@ from imaging.dicom.objects import CtSeries
 from imaging.dicom.parse import parse
 from imaging.dicom.roles import sort_roles
 from imaging.dicom.structure_set_reader import read_structure_set
-from imaging.errors import InputError, LossyPixelData, MissingSlices, ValueInvalid
+from imaging.errors import InputError, LossyPixelData, MissingSlices, Truncated, ValueInvalid
 from tests.dicom_factory import ORIENTATIONS, SMALL, CtSpec, body_hu, ct_bytes, ct_datasets, to_bytes
 from tests.imaging.dicom import codestreams
 
@@ -108,6 +108,21 @@ def test_a_codestream_of_another_encoder_is_read_bit_for_bit(codestream: str, sy
 def test_a_lossy_codestream_under_a_lossless_name_is_refused(codestream: str, syntax: str) -> None:
     with pytest.raises(LossyPixelData):
         read(compressed_series(codestream, syntax))
+
+
+@pytest.mark.parametrize(
+    ("codestream", "syntax"),
+    [
+        (codestreams.HTJ2K, "1.2.840.10008.1.2.4.201"),
+        (codestreams.JPEG_LOSSLESS, "1.2.840.10008.1.2.4.70"),
+    ],
+    ids=["HTJ2K", "JPEG lossless"],
+)
+@pytest.mark.parametrize("lost", [2, 40])
+def test_a_codestream_that_ends_early_is_refused(codestream: str, syntax: str, lost: int) -> None:
+    stream = base64.b64decode(codestream).rstrip(b"\0")[:-lost]
+    with pytest.raises(Truncated):
+        read(compressed_series(base64.b64encode(stream).decode(), syntax))
 
 
 def test_a_codestream_that_claims_another_size_is_refused_before_it_is_decoded() -> None:
