@@ -228,7 +228,7 @@ def _field_of_view(
     """Share of the planned volume beyond the scan; an ROI that touches an edge of the scan is for review at least."""
     outside = 100 * (1 - visible.volume_cc / plan.volume_cc) if plan.volume_cc else 0.0
     # Whole slices are summed in another order here and there: the last digits, and a minus zero, are noise.
-    outside = max(round(outside, 6), 0.0)
+    outside = max(0.0, round(outside, 6))
     edges = _touched_edges(patch) if patch is not None else ()
     touched = f"; it touches the {', '.join(edges)} of the scan" if edges else ""
     finding = _graded(

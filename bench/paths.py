@@ -1,0 +1,93 @@
+"""Which path of a model to recommend: surface distances of what the service delivers, on virtual patients.
+
+    python -m bench.paths models/prostate-ct/0.1.0 [--patients 5] [--seed 5000] [--in-plane 320]
+
+Patients of clinic A have the seeds SEED on, those of clinic B SEED + 1000 on. They must be nobody's training patients,
+and once a path was chosen by them, nobody's test patients either.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+
+from bench.markdown import table, tell
+from imaging.alignment import align
+from imaging.case import Case, RecontourOptions
+from imaging.model import RecontouringModel, load_model
+from imaging.plausibility_limits import PlausibilityLimits
+from imaging.recontour import recontour
+from imaging.timing import Stopwatch
+from phantom.case import CLINIC_A, CLINIC_B, PhantomCase, make_case
+from recontour.scoring import patches_of, score
+
+STEPS = ("affine", "propagated", "segmented", "recommended")
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    model = load_model(options.model)
+    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for clinic, first in ((CLINIC_A, options.seed), (CLINIC_B, options.seed + 1000)):
+        for seed in range(first, first + options.patients):
+            case = make_case(seed, clinic=clinic, in_plane=options.in_plane)
+            for (organ, step), distance in distances(case, model).items():
+                found[clinic.name, organ, step].append(distance)
+            tell(f"clinic {clinic.name}, patient {seed}")
+    means = {place: mean(values) for place, values in found.items()}
+    organs = [organ.name for organ in model.manifest.organs]
+    rows = [[clinic, organ, *(means[clinic, organ, step] for step in STEPS)] for clinic in "AB" for organ in organs]
+    print(f"mean surface distance in mm, {options.patients} virtual patients of each clinic\n")
+    print(table(["clinic", "organ", *STEPS], rows, digits=2))
+    print()
+    for organ in model.manifest.organs:
+        both = {step: mean(means[clinic, organ.name, step] for clinic in "AB") for step in STEPS[1:3]}
+        better = min(both, key=lambda step: both[step])
+        print(f"{organ.name}: {better}; the manifest says {organ.recommended}")
+
+
+def distances(case: PhantomCase, model: RecontouringModel) -> Mapping[tuple[str, str], float]:
+    """Mean surface distance in mm by organ of the model and step."""
+    daily, plan = case.daily, case.planning_structures
+    answer = recontour(
+        Case(case.planning, plan, daily),
+        model,
+        limits=PlausibilityLimits(),
+        options=RecontourOptions(),
+        stopwatch=Stopwatch(),
+    )
+    paths = {
+        "propagated": {patch.roi_number: patch for patch in answer.propagated_patches},
+        "segmented": {patch.roi_number: patch for patch in answer.segmented_patches},
+    }
+    recommended = {
+        line.number: paths[line.recommended_path][line.number] for line in answer.rois if line.recommended_path
+    }
+    affine = patches_of(
+        plan, case.planning.geometry, daily=daily.geometry, affine=align(fixed=daily, moving=case.planning)
+    )
+    truth = patches_of(case.daily_structures, daily.geometry, daily=daily.geometry)
+    names = {roi.number: roi.name for roi in plan.rois}
+    scores = score(truth, {"affine": affine, **paths, "recommended": recommended}, names)
+    known = {organ.name for organ in model.manifest.organs}
+    return {
+        (one.name, step): distance
+        for one in scores
+        if one.name in known
+        for step, distance in one.mean_mm.items()
+        if distance is not None
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="models/NAME/VERSION")
+    parser.add_argument("--patients", type=int, default=5, help="of each clinic")
+    parser.add_argument("--seed", type=int, default=5000)
+    parser.add_argument("--in-plane", type=int, default=320, help="rows and columns")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
