@@ -109,7 +109,7 @@ def model_inputs(
 
 def windowed(hu: FloatVoxels, window: HuWindow) -> FloatVoxels:
     """Hounsfield units clipped and scaled as the manifest says."""
-    out = np.empty_like(hu)
+    hu, out = np.ascontiguousarray(hu), np.empty(hu.shape, dtype=np.float32)
     lower, upper, divisor = (np.float32(part) for part in (window.lower, window.upper, window.divisor))
     _windowed(hu.reshape(-1), lower, upper, divisor, out.reshape(-1))
     return out

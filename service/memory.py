@@ -9,7 +9,8 @@ import ctypes
 # malloc.h of glibc
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 KEPT_BYTES = 2**31 - 1
-"""Freed memory beyond this goes back. The largest number that glibc takes here."""
+"""Freed memory beyond this goes back from the end of the heap; the largest number that glibc takes here. What lies
+below a block in use stays, so that the process may hold as much as it once needed at its busiest."""
 STEP_BYTES = 64 << 20
 """The heap grows by steps of this size."""
 

@@ -16,7 +16,9 @@ from imaging.dicom.slices import PixelFormat, Slice
 from imaging.errors import Truncated, ValueInvalid
 
 _INT16 = np.iinfo(np.int16)
-_END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
+_END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike; cannot stand within their data
+_PADDING_BYTES = 16
+"""Some exporters pad with more than one byte, or with another than NUL."""
 
 
 def write_hu(image: Slice, plane: HuVoxels, *, transposed: bool, flip_x: bool, flip_y: bool) -> None:
@@ -68,9 +70,9 @@ def _decompressed(pixels: PixelBytes, layout: PixelFormat, transfer_syntax: str)
         if transfer_syntax == RLE:
             return _from_rle(pixels.value.tobytes(), layout)
         frame = get_frame(pixels.value.tobytes(), 0, number_of_frames=1)
-        # Decoders fill up what is missing and say nothing.
-        if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
-            raise Truncated("compressed pixel data end early; send the object again")
+        # Decoders fill up a lost end and say nothing. What JPEG lossless loses in its middle none of them notices.
+        if _END_OF_IMAGE not in frame[-_PADDING_BYTES:]:
+            raise Truncated("compressed pixel data end early; send the object again or export the series uncompressed")
         # These let go of the interpreter, so that slices are decoded beside each other.
         if transfer_syntax in JPEG_2000_LOSSLESS:
             values = imagecodecs.jpeg2k_decode(frame)

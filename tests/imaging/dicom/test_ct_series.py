@@ -125,6 +125,14 @@ def test_a_codestream_that_ends_early_is_refused(codestream: str, syntax: str, l
         read(compressed_series(base64.b64encode(stream).decode(), syntax))
 
 
+@pytest.mark.parametrize("padding", [b" ", b"\xff", b"\n\0", b"\0" * 6])
+def test_a_codestream_that_an_exporter_padded_in_its_own_way_is_read(padding: bytes) -> None:
+    stream = base64.b64decode(codestreams.JPEG_LOSSLESS)
+    files = compressed_series(base64.b64encode(stream + padding).decode(), "1.2.840.10008.1.2.4.70")
+    plain = compressed_series(codestreams.JPEG_LOSSLESS, "1.2.840.10008.1.2.4.70")
+    np.testing.assert_array_equal(read(files).volume.hu, read(plain).volume.hu)
+
+
 def test_a_codestream_that_claims_another_size_is_refused_before_it_is_decoded() -> None:
     stream = bytearray(base64.b64decode(codestreams.HTJ2K))
     stream[8:12] = (60_000).to_bytes(4, "big")  # Xsiz of the SIZ marker segment

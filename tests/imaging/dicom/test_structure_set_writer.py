@@ -277,8 +277,9 @@ def test_another_kind_model_input_or_contour_gives_another_object() -> None:
         ("ISO_IR 100", "膀胱", "ISO_IR 192"),
         ("ISO_IR 192", "膀胱", "ISO_IR 192"),
         (None, "Blase_gefüllt", "ISO_IR 192"),
-        (None, "Bladder", None),
+        (["", "ISO 2022 IR 100"], "Blase_gefüllt", "ISO_IR 192"),
         (["", "ISO 2022 IR 87"], "膀胱", ["", "ISO 2022 IR 87"]),
+        (None, "Bladder", None),
     ],
 )
 def test_names_survive_in_the_character_set_of_the_ct_or_else_in_utf_8(
