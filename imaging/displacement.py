@@ -41,13 +41,14 @@ def vectors_at(fields: Sequence[DisplacementField], points_mm: Points) -> Points
 
 def vectors_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry) -> DvfVoxels:
     """Sum of the fields on a grid, (3, z, y, x) float32 in millimetres."""
-    total = np.zeros((3, *geometry.shape), dtype=np.float32)
-    add_on(fields, geometry, total)
+    total = np.empty((3, *geometry.shape), dtype=np.float32)
+    sum_on(fields, geometry, total)
     return total
 
 
-def add_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry, total: DvfVoxels) -> None:
-    """Add the fields to `total`, (3, z, y, x) on `geometry`, in place."""
+def sum_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry, total: DvfVoxels) -> None:
+    """Write the sum of the fields on a grid into `total`, (3, z, y, x)."""
+    total[:] = 0
     for field in fields:
         first = field.geometry.to_index(np.array([geometry.origin_mm]))[0]
         step = np.divide(geometry.spacing_mm, field.geometry.spacing_mm)
