@@ -136,14 +136,25 @@ def sample_labels(
 
 @numba.njit(cache=True, parallel=True)
 def _sample_labels(bits, bit_numbers, label_values, to_index, labels):  # type: ignore[no-untyped-def]
-    depth, height, width = bits.shape
+    m, limits = to_index, (bits.shape[2], bits.shape[1], bits.shape[0])
     for k in numba.prange(labels.shape[0]):
         for j in range(labels.shape[1]):
-            for i in range(labels.shape[2]):
-                x = int(np.floor(to_index[0, 0] * i + to_index[0, 1] * j + to_index[0, 2] * k + to_index[0, 3] + 0.5))
-                y = int(np.floor(to_index[1, 0] * i + to_index[1, 1] * j + to_index[1, 2] * k + to_index[1, 3] + 0.5))
-                z = int(np.floor(to_index[2, 0] * i + to_index[2, 1] * j + to_index[2, 2] * k + to_index[2, 3] + 0.5))
-                if 0 <= x < width and 0 <= y < height and 0 <= z < depth:
+            x0 = m[0, 1] * j + m[0, 2] * k + m[0, 3] + 0.5
+            y0 = m[1, 1] * j + m[1, 2] * k + m[1, 3] + 0.5
+            z0 = m[2, 1] * j + m[2, 2] * k + m[2, 3] + 0.5
+            # The part of the row that can meet the bits, a voxel more on each side; the rest is not looked at.
+            first, last = 0.0, labels.shape[2] - 1.0
+            for axis, start in enumerate((x0, y0, z0)):
+                if abs(m[axis, 0]) > 1e-9:
+                    ends = -start / m[axis, 0], (limits[axis] - start) / m[axis, 0]
+                    first, last = max(first, min(ends) - 1), min(last, max(ends) + 1)
+                elif not 0 <= start < limits[axis]:
+                    last = -1.0
+            for i in range(int(first), int(last) + 1):
+                x = int(np.floor(x0 + m[0, 0] * i))
+                y = int(np.floor(y0 + m[1, 0] * i))
+                z = int(np.floor(z0 + m[2, 0] * i))
+                if 0 <= x < limits[0] and 0 <= y < limits[1] and 0 <= z < limits[2]:
                     word = bits[z, y, x]
                     if word == 0:
                         continue

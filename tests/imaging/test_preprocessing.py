@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imaging.geometry import VolumeGeometry
 from imaging.manifest import HuWindow, ModelManifest
@@ -59,6 +61,27 @@ def test_planned_organs_are_carried_through_the_affine_and_overlaps_go_to_the_hi
     assert labels[2, 3, 4] == 2
     assert labels[2, 3, 3] == 1
     assert labels.sum() == 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_every_label_is_that_of_the_nearest_planning_voxel(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    grid = VolumeGeometry((5, 7, 9), (-4.0, 2.0, -3.0), (2.0, 1.5, 3.0))
+    region = VolumeGeometry((8, 9, 10), (-9.0, -2.0, -6.0), (2.5, 2.0, 2.0))
+    bits = rng.integers(0, 4, grid.shape).astype(np.uint64)
+    matrix = np.eye(4)
+    matrix[:3, :3] += rng.normal(0, 0.3, (3, 3)) * (rng.random((3, 3)) < 0.7)
+    matrix[:3, 3] = rng.normal(0, 3, 3)
+    k, j, i = np.indices(region.shape).reshape(3, -1)
+    points = AffineTransform(matrix).to_moving(region.to_lps(np.stack([i, j, k], axis=1)))
+    index = np.floor(grid.to_index(points) + 0.5).astype(int)[:, ::-1]
+    inside = np.all((index >= 0) & (index < grid.shape), axis=1)
+    expected = np.zeros(len(index), np.uint8)
+    # ROI 7 is label 1, ROI 9 label 2, and the higher one wins.
+    expected[inside] = np.array([0, 1, 2, 2], np.uint8)[bits[tuple(index[inside].T)].astype(int)]
+    labels = sample_labels(PackedMasks(bits, (7, 9), grid), {7: 1, 9: 2}, affine=AffineTransform(matrix), region=region)
+    assert np.array_equal(labels.ravel(), expected)
 
 
 def test_an_roi_that_the_network_does_not_know_leaves_no_label() -> None:

@@ -29,6 +29,28 @@ def test_a_linear_ramp_is_read_exactly_between_voxel_centres(x: float, y: float,
     assert value == pytest.approx(10 * (x + 10) / 2 + 100 * (y - 20) / 3 + 7 * (z - 100) / 4, abs=0.01)
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    st.tuples(*[st.floats(-0.3, 0.3)] * 3), st.tuples(*[st.floats(0.3, 4.0)] * 3), st.tuples(*[st.integers(1, 12)] * 3)
+)
+def test_a_grid_on_the_same_axes_is_read_as_through_the_identity(
+    offset: tuple[float, float, float], spacing: tuple[float, float, float], shape: tuple[int, int, int]
+) -> None:
+    first = RAMP.to_lps(np.array(offset) * RAMP.shape[::-1])
+    grid = VolumeGeometry(shape, (first[0], first[1], first[2]), spacing)
+    noise = np.random.default_rng(1).integers(-1000, 2000, RAMP.shape).astype(np.int16)
+    through = resample(Volume(noise, RAMP), grid, to_source=AffineTransform.identity())
+    # Where a place lies on the very end of the scan, rounding may count it in or out.
+    ends = np.abs(np.stack(np.meshgrid(*(on_the_end(grid, axis) for axis in "zyx"), indexing="ij"))).min(axis=0) < 1e-9
+    assert resample(Volume(noise, RAMP), grid)[~ends] == pytest.approx(through[~ends], abs=0.01)
+
+
+def on_the_end(grid: VolumeGeometry, axis: str) -> np.ndarray:
+    """Voxels from the nearer end of the scan, half a voxel beyond its outermost centre."""
+    index = (grid.axis_mm(axis) - RAMP.axis_mm(axis)[0]) / RAMP.spacing_mm["xyz".index(axis)]
+    return np.minimum(np.abs(index + 0.5), np.abs(index - len(RAMP.axis_mm(axis)) + 0.5))
+
+
 def test_half_a_voxel_beyond_the_last_centre_keeps_its_value_and_farther_out_is_air() -> None:
     line = VolumeGeometry((1, 1, 3), (7.9, 20.0, 100.0), (1.05, 1.0, 1.0))
     assert resample(ramp_volume(), line)[0, 0].tolist() == pytest.approx([89.5, 90.0, AIR_HU], abs=1e-3)
