@@ -1,6 +1,6 @@
 """From patches on the daily CT to the three structure sets: which path each ROI takes, and what is said of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -35,15 +35,38 @@ class Measured:
     segmented: Mapping[int, MeasuredPatch]
 
 
-def trace_and_measure(propagated: Iterable[RoiPatch], segmented: Iterable[RoiPatch]) -> tuple[Loops, Measured]:
-    """Contours and numbers of all patches; compiled code and shapely let go of the interpreter, so two threads help."""
-    paths = tuple(propagated), tuple(segmented)
+@dataclass(frozen=True, eq=False)
+class DrawnPatch:
+    """An ROI on the daily CT with its contours and numbers."""
+
+    measured: MeasuredPatch
+    contours: tuple[Contour, ...]
+
+    @property
+    def patch(self) -> RoiPatch:
+        """The ROI as it was traced."""
+        return self.measured.patch
+
+
+def draw(patches: Iterable[RoiPatch]) -> tuple[DrawnPatch, ...]:
+    """Contours and numbers of patches, one after another, in their order."""
+    return tuple(DrawnPatch(measured(patch), trace(patch)) for patch in patches)
+
+
+def draw_beside(patches: Sequence[RoiPatch]) -> tuple[DrawnPatch, ...]:
+    """`draw` in two threads; compiled code and shapely let go of the interpreter."""
     # The largest begin, so that no thread is left with one of them at the end.
-    order = sorted((*paths[0], *paths[1]), key=lambda patch: -patch.inside.size)
+    order = sorted(patches, key=lambda patch: -patch.inside.size)
     with ThreadPoolExecutor(2) as pool:
         begun = {patch: (pool.submit(trace, patch), pool.submit(measured, patch)) for patch in order}
-    loops = [{patch.roi_number: begun[patch][0].result() for patch in patches} for patches in paths]
-    numbers = [{patch.roi_number: begun[patch][1].result() for patch in patches} for patches in paths]
+    return tuple(DrawnPatch(begun[patch][1].result(), begun[patch][0].result()) for patch in patches)
+
+
+def by_number(propagated: Iterable[DrawnPatch], segmented: Iterable[DrawnPatch]) -> tuple[Loops, Measured]:
+    """Contours and numbers of both paths."""
+    paths = [{one.patch.roi_number: one for one in path} for path in (propagated, segmented)]
+    loops = [{number: one.contours for number, one in path.items()} for path in paths]
+    numbers = [{number: one.measured for number, one in path.items()} for path in paths]
     return Loops(*loops), Measured(*numbers)
 
 

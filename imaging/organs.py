@@ -103,10 +103,10 @@ def segmented_organs(
     return tuple(found)
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, nogil=True)
 def _winners(probabilities, winner):  # type: ignore[no-untyped-def]
     """The channel of the highest probability per voxel, the first among equals."""
-    for k in numba.prange(winner.shape[0]):
+    for k in range(winner.shape[0]):
         for j in range(winner.shape[1]):
             best = probabilities[0, k, j].copy()
             labels = winner[k, j]

@@ -4,7 +4,7 @@ The daily CT is the fixed image and the planning CT the moving one; this file is
 turn into those of registration. The deformation therefore lives on the daily grid and nothing has to be inverted.
 
 A second thread makes what is not waited for: the planned masks while the affine is found, the body outline while the
-network works.
+network works, the segmented organs while the deformation is refined.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,20 +13,23 @@ from dataclasses import replace
 from imaging.alignment import align
 from imaging.arrays import FloatVoxels
 from imaging.assembly import (
+    DrawnPatch,
+    by_number,
     carriers,
     choose_paths,
+    draw,
+    draw_beside,
     outcomes,
     propagated_set,
     recommended_set,
     segmented_set,
-    trace_and_measure,
 )
 from imaging.body import find_body
 from imaging.case import Case, Recontouring, RecontourOptions
 from imaging.deformation import ChosenDeformation, choose_deformation
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
-from imaging.masks import PackedMasks, RoiPatch
+from imaging.masks import PackedMasks
 from imaging.model import Prediction, RecontouringModel
 from imaging.organs import SegmentedOrgan, segmented_organs, truncations
 from imaging.plan import Plan, contour_points, sort_plan
@@ -75,22 +78,23 @@ def recontour(
         bodies_soon = beside.submit(_bodies, case, plan, stopwatch)
         prediction = _predict(model, shown, stopwatch)
         bodies = bodies_soon.result()
-    with stopwatch.stage("refinement"):
-        chosen = choose_deformation(
-            daily=case.daily,
-            planning=case.planning,
-            affine=affine,
-            network=prediction.dvf if prediction else None,
-            refine=options.refine,
-            masks=planned.masks,
-        )
-    with stopwatch.stage("propagate"):
-        carried = propagate(planned.masks, chosen.deformation, case.daily.geometry)
-    with stopwatch.stage("contour"):
-        organs = _segmented(case, plan, prediction, model)
-        segmented = tuple(organ.patch for organ in organs)
-        propagated = (*(patch for patch in carried if patch.inside.size), *bodies)
-        loops, found = trace_and_measure(propagated, segmented)
+        segmented_soon = beside.submit(_segmented, case, plan, prediction, model)
+        with stopwatch.stage("refinement"):
+            chosen = choose_deformation(
+                daily=case.daily,
+                planning=case.planning,
+                affine=affine,
+                network=prediction.dvf if prediction else None,
+                refine=options.refine,
+                masks=planned.masks,
+            )
+        with stopwatch.stage("propagate"):
+            carried = propagate(planned.masks, chosen.deformation, case.daily.geometry)
+        with stopwatch.stage("contour"):
+            drawn = (*draw_beside([patch for patch in carried if patch.inside.size]), *bodies)
+            organs, segmented = segmented_soon.result()
+            loops, found = by_number(drawn, segmented)
+    propagated = tuple(one.patch for one in drawn)
     with stopwatch.stage("plausibility"):
         checks = assess(
             {roi.number: planned.measures[roi.number] for roi in plan.wanted if roi.number in planned.measures},
@@ -118,7 +122,7 @@ def recontour(
         rois=lines,
         findings=(*planned.findings, *network_findings, *chosen.findings, *exceptions, *checks),
         propagated_patches=propagated,
-        segmented_patches=segmented,
+        segmented_patches=tuple(one.patch for one in segmented),
         model_identity=model.manifest.identity if model and prediction else "",
     )
 
@@ -169,20 +173,21 @@ def _predict(model: RecontouringModel | None, shown: ModelInputs | None, stopwat
         return model.run(shown)
 
 
-def _bodies(case: Case, plan: Plan, stopwatch: Stopwatch) -> tuple[RoiPatch, ...]:
+def _bodies(case: Case, plan: Plan, stopwatch: Stopwatch) -> tuple[DrawnPatch, ...]:
     """The body outline, for each ROI of the plan that is one."""
     with stopwatch.stage("body"):
         found = find_body(case.daily) if plan.external.rois else None
-    return tuple(replace(found, roi_number=roi.number) for roi in plan.external.rois) if found else ()
+        return draw(replace(found, roi_number=roi.number) for roi in plan.external.rois) if found else ()
 
 
 def _segmented(
     case: Case, plan: Plan, prediction: Prediction | None, model: RecontouringModel | None
-) -> tuple[SegmentedOrgan, ...]:
+) -> tuple[tuple[SegmentedOrgan, ...], tuple[DrawnPatch, ...]]:
     if prediction is None or model is None:
-        return ()
+        return (), ()
     numbers = plan.number_of_label(model.manifest)
-    return segmented_organs(prediction, model.manifest, numbers, case.daily.geometry)
+    organs = segmented_organs(prediction, model.manifest, numbers, case.daily.geometry)
+    return organs, draw(organ.patch for organ in organs)
 
 
 def _jacobian(chosen: ChosenDeformation) -> tuple[FloatVoxels, VolumeGeometry] | None:
