@@ -41,10 +41,9 @@ def look(
     matrix: NDArray[np.float64], mm: Points, volume: Volume
 ) -> tuple[NDArray[np.float64], Points, NDArray[np.bool_]]:
     """Value, gradient per mm, and whether the volume holds the point, at matrix @ mm."""
-    spacing = np.array(volume.geometry.spacing_mm)
-    to_index = np.column_stack([np.eye(3), -np.array(volume.geometry.origin_mm)]) @ matrix / spacing[:, None]
     value, gradient, seen = np.empty(len(mm)), np.empty((len(mm), 3)), np.empty(len(mm), dtype=np.bool_)
-    _value_and_gradient(volume.hu, mm, to_index, 1 / spacing, value, gradient, seen)
+    to_grid, per_mm = _grid(volume)
+    _value_and_gradient(volume.hu, mm, to_grid @ matrix, per_mm, value, gradient, seen)
     return value, gradient, seen
 
 
@@ -52,26 +51,44 @@ def gauss_newton(
     start: NDArray[np.float64], points: PickedPoints, moving: Volume, *, steps: int
 ) -> NDArray[np.float64]:
     """From a first affine (4, 4), fixed to moving patient, to the one that fits; where too little is seen it stops."""
-    matrix = start.copy()
     centre = points.mm.mean(axis=0)
     arm = (points.mm - centre) / 100.0
+    matrix = start.copy()
+    _descend(moving.hu, *_grid(moving), points.mm, points.value, points.gradient, arm, centre, steps, matrix)
+    return matrix
+
+
+def _grid(volume: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(3, 4) from millimetres to indices (x, y, z), and voxels per millimetre (3,)."""
+    per_mm = 1 / np.array(volume.geometry.spacing_mm)
+    return np.column_stack([np.diag(per_mm), -per_mm * volume.geometry.origin_mm]), per_mm
+
+
+@numba.njit(cache=True, nogil=True)
+def _descend(hu, to_grid, per_mm, mm, wanted, fixed_gradient, arm, centre, steps, matrix):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Steps of Gauss-Newton on the matrix, in place; compiled as a whole, so that starts need not wait in turn."""
+    count = mm.shape[0]
+    value, gradient, seen = np.empty(count), np.empty((count, 3)), np.empty(count, dtype=np.bool_)
     for step in range(steps):
-        value, moving_gradient, seen = look(matrix, points.mm, moving)
+        _value_and_gradient(hu, mm, to_grid @ matrix, per_mm, value, gradient, seen)
         if seen.mean() < LEAST_SEEN / 2:
             break
-        slope, residual, weight = _compared(value, points.value, seen)
-        inverse = np.linalg.inv(matrix[:3, :3])
-        normal, right = _normal_equations(residual, weight, slope * moving_gradient, points.gradient, inverse, arm)
+        slope, residual, weight = _compared(value, wanted, seen)
+        inverse = np.linalg.inv(matrix[:3, :3].copy())
+        normal, right = _normal_equations(residual, weight, slope, gradient, fixed_gradient, inverse, arm)
         # Shifts settle before shapes, or a far start shears the patient to meet it.
         ridge = 0.3 if step < 4 else 0.005
-        normal[range(12), range(12)] *= 1.0 + np.repeat([0.001, ridge, ridge, ridge], 3)
-        update = np.linalg.solve(normal + 1e-6 * np.eye(12), -right)
-        linear = update[3:].reshape(3, 3).T / 100.0
-        matrix[:3, :3] += linear
-        matrix[:3, 3] += update[:3] - linear @ centre
+        for a in range(12):
+            normal[a, a] = normal[a, a] * (1.0 + (0.001 if a < 3 else ridge)) + 1e-6
+        update = np.linalg.solve(normal, -right)
+        for c in range(3):
+            matrix[c, 3] += update[c]
+            for axis in range(3):
+                linear = update[3 + 3 * axis + c] / 100.0
+                matrix[c, axis] += linear
+                matrix[c, 3] -= linear * centre[axis]
         if np.abs(update).max() < 0.02:
             break
-    return matrix
 
 
 @numba.njit(cache=True, nogil=True)
@@ -82,7 +99,7 @@ def _value_and_gradient(hu, mm, to_index, per_mm, value, gradient, seen):  # typ
     between them, which made two scans of like grids cling to each other's grid: 2 degrees were found as 0.5.
     """
     depth, height, width = hu.shape
-    m = to_index
+    m, flat = to_index, hu.reshape(-1)
     for n in range(mm.shape[0]):
         x = m[0, 0] * mm[n, 0] + m[0, 1] * mm[n, 1] + m[0, 2] * mm[n, 2] + m[0, 3]
         y = m[1, 0] * mm[n, 0] + m[1, 1] * mm[n, 1] + m[1, 2] * mm[n, 2] + m[1, 3]
@@ -94,14 +111,16 @@ def _value_and_gradient(hu, mm, to_index, per_mm, value, gradient, seen):  # typ
         across = (0.5 * (0.5 - v) ** 2, 0.75 - v * v, 0.5 * (0.5 + v) ** 2)
         along = (0.5 * (0.5 - w) ** 2, 0.75 - w * w, 0.5 * (0.5 + w) ** 2)
         across_slope, along_slope = (v - 0.5, -2.0 * v, v + 0.5), (w - 0.5, -2.0 * w, w + 0.5)
-        ia, ib, ic = min(max(i - 1, 0), width - 1), min(max(i, 0), width - 1), min(max(i + 1, 0), width - 1)
+        ia, ib = np.uint64(min(max(i - 1, 0), width - 1)), np.uint64(min(max(i, 0), width - 1))
+        ic = np.uint64(min(max(i + 1, 0), width - 1))
         total = gx = gy = gz = 0.0
         for dk in range(3):
-            plane = hu[min(max(k + dk - 1, 0), depth - 1)]
+            plane = min(max(k + dk - 1, 0), depth - 1) * height
             mean = mean_x = mean_y = 0.0
             for dj in range(3):
-                row = plane[min(max(j + dj - 1, 0), height - 1)]
-                a, b, c = row[ia], row[ib], row[ic]
+                # Without a sign, or each look would first ask whether the index counts from the end.
+                row = np.uint64((plane + min(max(j + dj - 1, 0), height - 1)) * width)
+                a, b, c = flat[row + ia], flat[row + ib], flat[row + ic]
                 here = u0 * a + u1 * b + u2 * c
                 mean += here * across[dj]
                 mean_x += ((u - 0.5) * a - 2.0 * u * b + (u + 0.5) * c) * across[dj]
@@ -134,7 +153,7 @@ def _compared(value, wanted, seen):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _normal_equations(residual, weight, moving_gradient, fixed_gradient, inverse, arm):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _normal_equations(residual, weight, slope, moving_gradient, fixed_gradient, inverse, arm):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Weighted (12, 12) matrix and (12,) right side; a shift, then what each component of the arm does to it."""
     normal, right = np.zeros((12, 12)), np.zeros(12)
     jacobian = np.empty(12)
@@ -143,7 +162,7 @@ def _normal_equations(residual, weight, moving_gradient, fixed_gradient, inverse
             there = 0.0
             for d in range(3):
                 there += fixed_gradient[n, d] * inverse[d, c]
-            jacobian[c] = 0.5 * (moving_gradient[n, c] + there)
+            jacobian[c] = 0.5 * (slope * moving_gradient[n, c] + there)
         for arm_axis in range(3):
             for c in range(3):
                 jacobian[3 + 3 * arm_axis + c] = jacobian[c] * arm[n, arm_axis]

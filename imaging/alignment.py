@@ -120,21 +120,20 @@ def align_with_report(
     *, fixed: Volume, moving: Volume, limits: AlignmentLimits | None = None
 ) -> tuple[AffineTransform, AlignmentReport]:
     """`align`, with the numbers of its success test. Raises as `align`."""
-    pyramids = [_pyramid(volume) for volume in (fixed, moving)]
-    with ThreadPoolExecutor(2) as pool:
-        bodies = pool.map(_body, (coarse for _, coarse in pyramids))
-    (fixed_fine, fixed_coarse), (moving_fine, moving_coarse) = (
-        (fine, _Level(coarse, body)) for (fine, coarse), body in zip(pyramids, bodies, strict=True)
-    )
+    (fixed_fine, fixed_volume), (moving_fine, moving_volume) = (_pyramid(volume) for volume in (fixed, moving))
     rng = np.random.default_rng(1)
-    screened = _pick(fixed_coarse, 3000, rng, by_gradient=False)
-    starts = _starts(fixed_coarse, moving_coarse, screened)
-    picked = _pick(fixed_coarse, 3000, rng)
     with ThreadPoolExecutor(2) as pool:
+        moving_soon = pool.submit(_level, moving_volume)
+        fixed_coarse = _level(fixed_volume)
+        screened = _pick(fixed_coarse, 3000, rng, by_gradient=False)
+        moving_coarse = moving_soon.result()
+        starts_soon = pool.submit(_starts, fixed_coarse, moving_coarse, screened)
+        picked = _pick(fixed_coarse, 3000, rng)
+        # Edges find the way; the whole body, not its sharpest bones, says where the patient lies.
+        points = _pick(fixed_coarse, 12000, rng, source=fixed_fine, by_gradient=False)
+        starts = starts_soon.result()
         tried = list(pool.map(lambda start: gauss_newton(start, picked, moving_coarse.volume, steps=15), starts))
     best = max(tried, key=lambda matrix: correlation(matrix, screened, moving_coarse.volume)[0])
-    # Edges find the way; the whole body, not its sharpest bones, says where the patient lies.
-    points = _pick(fixed_coarse, 12000, rng, source=fixed_fine, by_gradient=False)
     limits = limits or AlignmentLimits()
     levels = fixed_coarse, moving_coarse
     affine, report = _settled(gauss_newton(best, points, moving_fine, steps=10), levels, screened, limits=limits)
@@ -163,6 +162,10 @@ def _pyramid(volume: Volume) -> tuple[Volume, Volume]:
 
 def _clipped(volume: Volume) -> Volume:
     return Volume(np.clip(volume.hu, LOWER_HU, UPPER_HU), volume.geometry)
+
+
+def _level(coarse: Volume) -> _Level:
+    return _Level(coarse, _body(coarse))
 
 
 def _body(coarse: Volume) -> MaskVoxels:
