@@ -3,6 +3,8 @@
 pydicom's own conversion builds an object per number, warns with the value in the text, and accepts 'nan'.
 """
 
+import math
+import re
 import struct
 import threading
 import warnings
@@ -10,7 +12,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 from pydicom import Dataset
 from pydicom.charset import decode_bytes
 from pydicom.dataelem import RawDataElement
@@ -38,6 +39,7 @@ UNREADABLE = (
 _TEXT_DELIMITERS = {"\\", "\r", "\n", "\t", "\f"}
 _DECIMAL_BYTES = b"0123456789+-.eE \\\0"
 _UID_LENGTH = 64
+_UID = re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 
 
 class _Silence:
@@ -128,12 +130,10 @@ def uid(dataset: Dataset, tag: int, name: str) -> str:
     Raises:
         ValueInvalid: If it is not made of at most 64 digits and dots (PS3.5 9.1).
     """
-    value = raw_value(dataset, tag).rstrip(b"\0 ").decode("ascii", "replace")
-    parts = value.split(".")
-    well_formed = all(part.isascii() and part.isdigit() and (part == "0" or part[0] != "0") for part in parts)
-    if value and (len(value) > _UID_LENGTH or not well_formed):
+    value = raw_value(dataset, tag).rstrip(b"\0 ")
+    if value and (len(value) > _UID_LENGTH or not _UID.fullmatch(value)):
         raise ValueInvalid(f"{name} is not a valid UID; export the object anew")
-    return value
+    return value.decode("ascii")
 
 
 def needed_uid(dataset: Dataset, tag: int, name: str) -> str:
@@ -151,7 +151,7 @@ def decimals(dataset: Dataset, tag: int, name: str, *, count: int) -> tuple[floa
         numbers = tuple(map(float, value.rstrip(b"\0 ").split(b"\\"))) if value else ()
     except ValueError:
         numbers = ()
-    if len(numbers) != count or value.translate(None, _DECIMAL_BYTES) or not np.isfinite(numbers).all():
+    if len(numbers) != count or value.translate(None, _DECIMAL_BYTES) or not all(map(math.isfinite, numbers)):
         raise ValueInvalid(f"{name} needs {count} finite decimal number(s); export the object anew")
     return numbers
 
