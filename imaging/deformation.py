@@ -67,11 +67,17 @@ class ChosenDeformation:
         sampled = patch.inside[tuple(slice(None, None, stride) for stride in strides)] >= 0.5
         if not sampled.any():
             strides, sampled = [1, 1, 1], patch.inside >= 0.5
-        index = (np.argwhere(sampled) * strides + patch.lower)[:, ::-1].astype(np.float64)
-        at = np.round(self.geometry.to_index(patch.geometry.to_lps(index))).astype(int)[:, ::-1]
-        within = np.all((at >= 0) & (at < self.step.shape), axis=1)
-        counts = np.bincount(self.step[tuple(at[within].T)], minlength=3)
-        counts[0] += np.count_nonzero(~within)
+        places, judged = [], sampled
+        for axis, stride in enumerate(strides):
+            own, grid = patch.geometry, self.geometry
+            voxels = patch.lower[axis] + stride * np.arange(sampled.shape[axis])
+            mm = own.origin_mm[2 - axis] + own.spacing_mm[2 - axis] * voxels
+            at = np.rint((mm - grid.origin_mm[2 - axis]) / grid.spacing_mm[2 - axis]).astype(int)
+            within = (at >= 0) & (at < grid.shape[axis])
+            places.append(at[within])
+            judged = judged.compress(within, axis=axis)
+        counts = np.bincount(self.step[np.ix_(*places)][judged], minlength=3)
+        counts[0] += np.count_nonzero(sampled) - np.count_nonzero(judged)
         return _STEPS[int(np.argmax(counts))]
 
 

@@ -109,7 +109,7 @@ def _surface_points(mask: MaskVoxels, spacing_mm: tuple[float, float, float]) ->
 def _nearest(points: Points, others: Points) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     # A tree over surface voxels costs with the surface, a distance map with the volume of the box round both masks.
     tree = KDTree(others, leafsize=32, balanced_tree=False, compact_nodes=False)
-    distances, _ = tree.query(points, workers=2)
+    distances, _ = tree.query(points)
     return np.asarray(distances, dtype=np.float64)
 
 

@@ -79,7 +79,11 @@ def assess(
         limits=limits or PlausibilityLimits(),
     )
     findings: list[Finding] = []
-    both = [number for number in planned if number in segmented and number in patches]
+    # The largest begins, so that no thread is left with it at the end.
+    both = sorted(
+        (number for number in planned if number in segmented and number in patches),
+        key=lambda number: -patches[number].inside.size,
+    )
     with ThreadPoolExecutor(2) as pool:
         agreements = dict(zip(both, pool.map(lambda n: _agreement(patches[n], segmented[n].patch), both), strict=True))
     for number, plan in planned.items():
