@@ -78,34 +78,36 @@ def assess(
         midline_mm=midline_mm,
         limits=limits or PlausibilityLimits(),
     )
-    findings: list[Finding] = []
     # The largest begins, so that no thread is left with it at the end.
     both = sorted(
         (number for number in planned if number in segmented and number in patches),
         key=lambda number: -patches[number].inside.size,
     )
+    findings: dict[int, list[Finding]] = {}
     with ThreadPoolExecutor(2) as pool:
-        agreements = dict(zip(both, pool.map(lambda n: _agreement(patches[n], segmented[n].patch), both), strict=True))
-    for number, plan in planned.items():
-        if number in external:
-            findings.append(_emptiness("propagated", number, plan, now.get(number)))
-            findings.append(_lateral_edges(number, patches.get(number)))
-            continue
-        visible = _visible(plan, setting)
-        findings.append(_field_of_view(number, plan, visible, patches.get(number), setting.limits))
-        findings += _path_checks(
-            "propagated", number, plan=plan, visible=visible, found=now.get(number), setting=setting
-        )
-        if jacobian is not None and number in patches:
-            findings += _jacobian_checks(patches[number], jacobian, setting.limits)
-        if number in segmented or number in known_to_model:
-            findings += _path_checks(
-                "segmented", number, plan=plan, visible=visible, found=seen.get(number), setting=setting
+        agreements = {number: pool.submit(_agreement, patches[number], segmented[number].patch) for number in both}
+        for number, plan in planned.items():
+            own = findings[number] = []
+            if number in external:
+                own.append(_emptiness("propagated", number, plan, now.get(number)))
+                own.append(_lateral_edges(number, patches.get(number)))
+                continue
+            visible = _visible(plan, setting)
+            own.append(_field_of_view(number, plan, visible, patches.get(number), setting.limits))
+            own += _path_checks(
+                "propagated", number, plan=plan, visible=visible, found=now.get(number), setting=setting
             )
-        agreement = agreements.get(number)
-        if agreement is not None:
-            findings += _agreement_checks(number, *agreement, setting.limits)
-    return tuple(findings)
+            if jacobian is not None and number in patches:
+                own += _jacobian_checks(patches[number], jacobian, setting.limits)
+            if number in segmented or number in known_to_model:
+                own += _path_checks(
+                    "segmented", number, plan=plan, visible=visible, found=seen.get(number), setting=setting
+                )
+    for number, agreement in agreements.items():
+        agreed = agreement.result()
+        if agreed is not None and number not in external:
+            findings[number] += _agreement_checks(number, *agreed, setting.limits)
+    return tuple(finding for own in findings.values() for finding in own)
 
 
 @dataclass(frozen=True, eq=False)

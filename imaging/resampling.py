@@ -76,6 +76,8 @@ def _sample_affine(hu, m, outside, out):  # type: ignore[no-untyped-def]
     flat = hu.reshape(-1)
     right, below, behind = np.uint64(1), np.uint64(width), np.uint64(height * width)
     for k in numba.prange(out.shape[0]):
+        number = np.empty(out.shape[2], dtype=np.int64)
+        us, vs, ws = np.empty((3, out.shape[2]), dtype=np.float32)
         for j in range(out.shape[1]):
             x0 = m[0, 1] * j + m[0, 2] * k + m[0, 3]
             y0 = m[1, 1] * j + m[1, 2] * k + m[1, 3]
@@ -85,12 +87,14 @@ def _sample_affine(hu, m, outside, out):  # type: ignore[no-untyped-def]
             if _between(depth, height, width, x0, y0, z0) and _between(
                 depth, height, width, x0 + m[0, 0] * last, y0 + m[1, 0] * last, z0 + m[2, 0] * last
             ):
+                # Two loops, because the first has no looks at memory and is vectorised.
                 for i in range(out.shape[2]):
                     x, y, z = x0 + m[0, 0] * i, y0 + m[1, 0] * i, z0 + m[2, 0] * i
                     ia, ja, ka = int(x), int(y), int(z)
-                    at = np.uint64((ka * height + ja) * width + ia)
-                    u, v, w = np.float32(x - ia), np.float32(y - ja), np.float32(z - ka)
-                    out[k, j, i] = _mixed(flat, at, right, below, behind, u, v, w)
+                    number[i] = (ka * height + ja) * width + ia
+                    us[i], vs[i], ws[i] = x - ia, y - ja, z - ka
+                for i in range(out.shape[2]):
+                    out[k, j, i] = _mixed(flat, np.uint64(number[i]), right, below, behind, us[i], vs[i], ws[i])
                 continue
             for i in range(out.shape[2]):
                 x = x0 + m[0, 0] * i

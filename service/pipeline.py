@@ -67,6 +67,7 @@ class ClinicalCore:
             else PlausibilityLimits.from_file(settings.plausibility_file)
         )
         self._model: RecontouringModel | None = None
+        self._version = version(DISTRIBUTION)
 
     def bring_up(self, passed: PassCheck) -> ServedModel | None:
         """Hash, provider, warm-up, golden case, in this order; without a network the warm-up alone.
@@ -189,7 +190,7 @@ class ClinicalCore:
             structures=structures,
             options=options,
             model=self._model_report() if outcome.model_identity else None,
-            software_version=version(DISTRIBUTION),
+            software_version=self._version,
             stages_s=stopwatch.seconds,
         )
         return Answer(objects, report, (*notices, *outcome.findings))
@@ -204,10 +205,10 @@ class ClinicalCore:
         inputs = hashlib.sha256(f"{plan.digest} {daily.digest}".encode()).hexdigest()
         chosen = hashlib.sha256(options.model_dump_json().encode()).hexdigest()
         if self._model is None or not used_model:
-            return Provenance(version(DISTRIBUTION), options_digest=chosen, inputs_digest=inputs)
+            return Provenance(self._version, options_digest=chosen, inputs_digest=inputs)
         manifest = self._model.manifest
         return Provenance(
-            version(DISTRIBUTION),
+            self._version,
             model_name=manifest.name,
             model_version=manifest.version,
             model_device_uid=manifest.device_uid,

@@ -100,8 +100,8 @@ def image_items(daily: CtSeries) -> list[bytes]:
 def _drawn(roi: Roi, daily: CtSeries, holes: Holes) -> _DrawnRoi:
     """The ROI's loops per slice, holes joined or marked."""
     by_plane: dict[int, list[Contour]] = {}
-    for contour in roi.contours:
-        by_plane.setdefault(_plane_of(contour, daily), []).append(contour)
+    for plane, contour in zip(_planes(roi.contours, daily), roi.contours, strict=True):
+        by_plane.setdefault(plane, []).append(contour)
     loops, signs, any_hole = [], [], False
     for plane in sorted(by_plane):
         corners = [contour.xy_mm for contour in by_plane[plane]]
@@ -117,14 +117,20 @@ def _drawn(roi: Roi, daily: CtSeries, holes: Holes) -> _DrawnRoi:
     return _DrawnRoi(roi, tuple(loops), tuple(signs), "CLOSEDPLANAR_XOR" if any_hole else "CLOSED_PLANAR")
 
 
-def _plane_of(contour: Contour, daily: CtSeries) -> int:
+def _planes(contours: Sequence[Contour], daily: CtSeries) -> list[int]:
+    """The slice of each contour."""
     geometry = daily.volume.geometry
-    position = (contour.z_mm - geometry.origin_mm[2]) / geometry.spacing_mm[2]
-    plane = round(position)
-    off_mm = abs(position - plane) * geometry.spacing_mm[2]
-    if not 0 <= plane < geometry.shape[0] or off_mm > SAME_PLANE_MM:
-        raise ValueError(f"a contour at z {contour.z_mm:.2f} mm lies on none of the {geometry.shape[0]} slices")
-    return plane
+    z_mm = np.array([contour.z_mm for contour in contours])
+    position = (z_mm - geometry.origin_mm[2]) / geometry.spacing_mm[2]
+    plane = np.rint(position)
+    on_one = (
+        (plane >= 0)
+        & (plane < geometry.shape[0])
+        & (np.abs(position - plane) * geometry.spacing_mm[2] <= SAME_PLANE_MM)
+    )
+    if not on_one.all():
+        raise ValueError(f"a contour at z {z_mm[~on_one][0]:.2f} mm lies on none of the {geometry.shape[0]} slices")
+    return [int(at) for at in plane]
 
 
 def _contours(one: _DrawnRoi, loops: EncodedLoops, images: Sequence[bytes]) -> bytes:
