@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
 from imaging.displacement import jacobian_determinant, least_determinant, taper_weight, to_daily, vectors_on
 from imaging.findings import Finding, Verdict
+from imaging.gas import without_gas
 from imaging.geometry import VolumeGeometry
 from imaging.local_fit import fit_locally
 from imaging.masks import PackedMasks, RoiPatch
@@ -101,7 +102,7 @@ def choose_deformation(
         masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
     """
     grid = judged_grid(daily.geometry, masks, affine)
-    judge = _Judge(daily.compared, planning.compared, affine, grid)
+    judge = _Judge(without_gas(daily.compared), without_gas(planning.compared), affine, grid)
     findings: list[Finding] = []
     step = np.zeros(grid.shape, dtype=np.uint8)
     total = np.zeros((3, *grid.shape), dtype=np.float32)
@@ -127,9 +128,7 @@ def choose_deformation(
 def _refined(daily: Volume, planning: Volume, judge: "_Judge", start: DvfVoxels) -> DvfVoxels:
     """The refinement's whole field, without a step where the judged grid ends inside the daily scan."""
     grid, affine = judge.grid, judge.affine
-    pulled = pull_together(
-        fixed=daily.compared, moving=planning.compared, affine=affine, grid=grid, start=start
-    ).vectors
+    pulled = pull_together(fixed=judge.fixed, moving=judge.moving, affine=affine, grid=grid, start=start).vectors
     fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
     # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
     earned = _weight(judge.distance(pulled), judge.distance(fitted), gain=FIT_GAIN)
@@ -173,7 +172,7 @@ class _Judge:
     """Local distance of the fixed image and the moving image under a field."""
 
     def __init__(self, fixed: Volume, moving: Volume, affine: AffineTransform, grid: VolumeGeometry) -> None:
-        self.grid, self.moving, self.affine = grid, moving, affine
+        self.fixed, self.moving, self.affine, self.grid = fixed, moving, affine, grid
         self.described = described_at(fixed, grid)
 
     def distance(self, vectors: DvfVoxels) -> FloatVoxels:

@@ -2,9 +2,9 @@
 
 Around each place the shift that makes the warped planning CT equal the daily one is the solution of three linear
 equations, summed over a Gaussian window (Lucas and Kanade, IJCAI 1981; both images' gradients as in Malis, ICRA 2004).
-Contents without a counterpart, such as gas and contrast medium, count little (Cauchy weights). It needs a start within
-a wall's width, which the searches of `refinement` give, and it sees finer than their descriptors do. The choice of
-every number is in docs/decisions/0006-local-fit.md.
+Contents without a counterpart, such as contrast medium, count little (Cauchy weights), and gas with its rim not at all.
+It needs a start within a wall's width, which the searches of `refinement` give, and it sees finer than their
+descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md and 0008-gas.md.
 """
 
 import numba
@@ -24,7 +24,7 @@ MOST_VOXELS = 2_000_000
 
 STEPS = 6
 WINDOW_MM = 7.0
-FIELD_SIGMA_MM = 2.0
+FIELD_SIGMA_MM = 1.5
 LOWER_HU, UPPER_HU = -160.0, 240.0
 """Soft tissue; gas is as dark as fat's edge and metal no brighter than bone's rim, so neither pulls harder."""
 
@@ -91,6 +91,7 @@ def _sum_up(fixed, moving, seen, per_mm, sums):  # type: ignore[no-untyped-def]
         # Loops of one row and one result each, which the compiler vectorises.
         gx, gy, gz = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
         unlike, weight = np.empty(width, np.float32), np.empty(width, np.float32)
+        there = np.empty(width, np.float32)
         lines = np.zeros((10, STRIDE * sums.shape[3]), np.float32)
         for jb in range(sums.shape[2]):
             lines[:] = 0
@@ -98,7 +99,10 @@ def _sum_up(fixed, moving, seen, per_mm, sums):  # type: ignore[no-untyped-def]
                 below, above = max(k - 1, 0), min(k + 1, depth - 1)
                 for j in range(jb * STRIDE, min((jb + 1) * STRIDE, height)):
                     front, back = max(j - 1, 0), min(j + 1, height - 1)
-                    a, b, there = fixed[k, j], moving[k, j], seen[k, j]
+                    a, b = fixed[k, j], moving[k, j]
+                    there[:] = seen[k, j]
+                    for rows in (fixed, moving):
+                        _leave_out_gas(there, rows[k, j], rows[k, front], rows[k, back], rows[below, j], rows[above, j])
                     for i in range(width):
                         unlike[i] = b[i] - a[i]
                     for i in range(width):
@@ -125,6 +129,18 @@ def _sum_up(fixed, moving, seen, per_mm, sums):  # type: ignore[no-untyped-def]
                     for i in range(ib * STRIDE, (ib + 1) * STRIDE):
                         total += lines[n, i]
                     sums[n, kb, jb, ib] = total
+
+
+@numba.njit(cache=True)
+def _leave_out_gas(there, row, front, back, below, above):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Zero where a voxel of the row or one of its face neighbours is as dark as soft tissue never is."""
+    last, limit = there.size - 1, np.float32(LOWER_HU)
+    for i in range(last + 1):
+        darkest = min(front[i], back[i], below[i], above[i], row[i])
+        there[i] *= darkest > limit
+    for i in range(last):
+        there[i] *= row[i + 1] > limit
+        there[i + 1] *= row[i] > limit
 
 
 @numba.njit(cache=True)
