@@ -148,20 +148,43 @@ def _sample_aligned(hu, step, first, outside, out):  # type: ignore[no-untyped-d
 @numba.njit(cache=True, parallel=True)
 def _sample_deformed(hu, to_index, to_lps, vectors, out, seen):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     depth, height, width = hu.shape
-    flat = hu.reshape(-1)
+    flat, m = hu.reshape(-1), to_index
+    right, below = np.uint64(width > 1), np.uint64(width if height > 1 else 0)
+    behind = np.uint64(height * width if depth > 1 else 0)
+    zero, half = np.float64(0), np.float64(0.5)
     for k in numba.prange(out.shape[0]):
         pz = to_lps[2, 2] * k + to_lps[2, 3]
+        number = np.empty(out.shape[2], dtype=np.int64)
+        us, vs, ws = np.empty((3, out.shape[2]), dtype=np.float32)
         for j in range(out.shape[1]):
             py = to_lps[1, 1] * j + to_lps[1, 3]
-            for i in range(out.shape[2]):
-                qx = to_lps[0, 0] * i + to_lps[0, 3] + vectors[0, k, j, i]
-                qy = py + vectors[1, k, j, i]
-                qz = pz + vectors[2, k, j, i]
-                z = to_index[2, 0] * qx + to_index[2, 1] * qy + to_index[2, 2] * qz + to_index[2, 3]
-                y = to_index[1, 0] * qx + to_index[1, 1] * qy + to_index[1, 2] * qz + to_index[1, 3]
-                x = to_index[0, 0] * qx + to_index[0, 1] * qy + to_index[0, 2] * qz + to_index[0, 3]
-                seen[k, j, i] = -0.5 <= z <= depth - 0.5 and -0.5 <= y <= height - 0.5 and -0.5 <= x <= width - 0.5
-                out[k, j, i] = _trilinear(flat, depth, height, width, x, y, z)
+            along_x, along_y, along_z = vectors[0, k, j], vectors[1, k, j], vectors[2, k, j]
+            line, target = seen[k, j], out[k, j]
+            # Two loops, because the first has no looks at memory and is vectorised.
+            for i in range(target.size):
+                qx = to_lps[0, 0] * i + to_lps[0, 3] + along_x[i]
+                qy, qz = py + along_y[i], pz + along_z[i]
+                z = m[2, 0] * qx + m[2, 1] * qy + m[2, 2] * qz + m[2, 3]
+                y = m[1, 0] * qx + m[1, 1] * qy + m[1, 2] * qz + m[1, 3]
+                x = m[0, 0] * qx + m[0, 1] * qy + m[0, 2] * qz + m[0, 3]
+                line[i] = ((z >= -half) & (z <= depth - half) & (y >= -half) & (y <= height - half)) & (
+                    (x >= -half) & (x <= width - half)
+                )
+                # Beyond the outermost voxel centres the value is theirs.
+                x, y, z = (
+                    min(max(x, zero), width - 1.0),
+                    min(max(y, zero), height - 1.0),
+                    min(max(z, zero), depth - 1.0),
+                )
+                ia, ja, ka = (
+                    min(int(x), max(width - 2, 0)),
+                    min(int(y), max(height - 2, 0)),
+                    min(int(z), max(depth - 2, 0)),
+                )
+                number[i] = (ka * height + ja) * width + ia
+                us[i], vs[i], ws[i] = x - ia, y - ja, z - ka
+            for i in range(target.size):
+                target[i] = _mixed(flat, np.uint64(number[i]), right, below, behind, us[i], vs[i], ws[i])
 
 
 @numba.njit(cache=True, inline="always")
