@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
+from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels, Points
 from imaging.displacement import jacobian_determinant, least_determinant, taper_weight, to_daily, vectors_on
 from imaging.findings import Finding, Verdict
 from imaging.gas import without_gas
 from imaging.geometry import VolumeGeometry
 from imaging.local_fit import fit_locally
-from imaging.masks import PackedMasks, RoiPatch
+from imaging.masks import PackedMasks, RoiPatch, VoxelBox
 from imaging.refinement import described_at
 from imaging.refinement import refine as pull_together
 from imaging.resampling import resample_deformed
@@ -139,7 +139,7 @@ def _refined(daily: Volume, planning: Volume, judge: "_Judge", start: DvfVoxels)
 def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affine: AffineTransform) -> VolumeGeometry:
     """The 4 mm grid over the planned ROIs with their margin, or over the whole daily scan."""
     lower, upper = np.array(daily.origin_mm), np.array(daily.last_mm)
-    corners = [_corners(group) for group in masks or () if group.bits.any()]
+    corners = [_corners(box, group.geometry) for group in masks or () if (box := group.box)]
     if corners:
         there = to_daily(Deformation(affine), np.concatenate(corners))
         hull_lower, hull_upper = there.min(axis=0) - ROI_MARGIN_MM, there.max(axis=0) + ROI_MARGIN_MM
@@ -150,11 +150,10 @@ def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affi
     return VolumeGeometry((z, y, x), (x0, y0, z0), (GRID_MM,) * 3)
 
 
-def _corners(group: PackedMasks) -> NDArray[np.float64]:
-    """The eight corners (8, 3) in millimetres of the box that holds every ROI of a group."""
-    spans = [np.flatnonzero(group.bits.any(axis=axes))[[0, -1]] for axes in ((0, 1), (0, 2), (1, 2))]
-    corners = np.stack(np.meshgrid(*spans), axis=-1).reshape(-1, 3)
-    return group.geometry.to_lps(corners.astype(np.float64))
+def _corners(box: VoxelBox, geometry: VolumeGeometry) -> Points:
+    """The eight corners (8, 3) in millimetres of a box of voxel centres."""
+    spans = [(box[0][axis], box[1][axis]) for axis in (2, 1, 0)]
+    return geometry.to_lps(np.stack(np.meshgrid(*spans), axis=-1).reshape(-1, 3))
 
 
 def _border(grid: VolumeGeometry, daily: VolumeGeometry) -> FloatVoxels:

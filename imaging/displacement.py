@@ -48,15 +48,18 @@ def vectors_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry) ->
 
 def sum_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry, total: DvfVoxels) -> None:
     """Write the sum of the fields on a grid into `total`, (3, z, y, x)."""
-    total[:] = 0
-    for field in fields:
+    if not fields:
+        total[:] = 0
+    for n, field in enumerate(fields):
         first = field.geometry.to_index(np.array([geometry.origin_mm]))[0]
         step = np.divide(geometry.spacing_mm, field.geometry.spacing_mm)
         offset = np.rint(first)
         if np.all(step == 1) and np.abs(first - offset).max() < 1e-6:
+            if n == 0:
+                total[:] = 0
             _add_shifted(field.vectors, offset.astype(int)[::-1], total)
         else:
-            _add_on_grid(field.vectors, first, step, total)
+            _add_on_grid(field.vectors, first, step, n == 0, total)
 
 
 def _add_shifted(vectors: DvfVoxels, offset: NDArray[np.int_], total: DvfVoxels) -> None:
@@ -141,11 +144,14 @@ def _add_at_points(vectors, index, total):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _add_on_grid(vectors, first, step, total):  # type: ignore[no-untyped-def]
+def _add_on_grid(vectors, first, step, clear, total):  # type: ignore[no-untyped-def]
+    """Add the vectors on the grid of `total`, which is cleared before, row by row, where that is asked for."""
     depth, height, width = vectors.shape[1:]
     x = first[0] + step[0] * np.arange(total.shape[3])
     inside = np.flatnonzero((x >= 0) & (x <= width - 1))
     if inside.size == 0:
+        if clear:
+            total[:] = 0
         return
     begin, end = inside[0], inside[-1] + 1
     # Without a sign, or each look would first ask whether the index counts from the end.
@@ -153,6 +159,9 @@ def _add_on_grid(vectors, first, step, total):  # type: ignore[no-untyped-def]
     share = (x[begin:end] - left).astype(np.float32)
     source_begin, source_end = left[0], min(left[-1] + 2, width)
     for k in numba.prange(total.shape[1]):
+        if clear:
+            for c in range(3):
+                total[c, k] = 0
         z = first[2] + step[2] * k
         if not 0 <= z <= depth - 1:
             continue

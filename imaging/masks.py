@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+import numba
+import numpy as np
+
 from imaging.arrays import FloatVoxels, RoiBits
 from imaging.geometry import VolumeGeometry
 
 ROIS_PER_WORD = 64
+
+VoxelBox = tuple[tuple[int, int, int], tuple[int, int, int]]
+"""Array indices (z, y, x) of its first and of its last voxel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +26,13 @@ class PackedMasks:
         if self.bits.shape != self.geometry.shape or len(self.roi_numbers) > ROIS_PER_WORD:
             raise ValueError(f"{len(self.roi_numbers)} ROIs on {self.bits.shape} do not fit {self.geometry.shape}")
         self.bits.flags.writeable = False
+
+    @property
+    def box(self) -> VoxelBox | None:
+        """The smallest box that holds all ROIs; None if all are empty."""
+        spans = [_span(np.moveaxis(self.bits, axis, 0)) for axis in range(3)]
+        (k0, k1), (j0, j1), (i0, i1) = spans
+        return ((k0, j0, i0), (k1, j1, i1)) if k1 >= 0 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +51,23 @@ class RoiPatch:
     lower: tuple[int, int, int]
     inside: FloatVoxels
     geometry: VolumeGeometry
+
+
+@numba.njit(cache=True, nogil=True)
+def _span(slices):  # type: ignore[no-untyped-def]
+    """First and last slice that is not all zero; (n, -1) if all are. Looks no farther than it has to."""
+    first, last = 0, slices.shape[0] - 1
+    while first <= last and not _any(slices[first]):
+        first += 1
+    while last > first and not _any(slices[last]):
+        last -= 1
+    return (first, last) if first <= last else (first, -1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _any(plane):  # type: ignore[no-untyped-def]
+    for j in range(plane.shape[0]):
+        for i in range(plane.shape[1]):
+            if plane[j, i] != 0:
+                return True
+    return False

@@ -31,19 +31,23 @@ def _smooth_planes(stack, taps, out):  # type: ignore[no-untyped-def]
         c, k = plane // depth, plane % depth
         line = np.empty(width + 2 * reach, dtype=np.float32)
         for j in range(height):
-            line[:] = 0
-            for t in range(taps.size):
-                row = stack[c, k, min(max(j + t - reach, 0), height - 1)]
+            row = stack[c, k, j]
+            for i in range(width):
+                line[i + reach] = taps[reach] * row[i]
+            # Two rows that weigh the same at a time: half as many passes over the sums.
+            for t in range(1, reach + 1):
+                before, behind = stack[c, k, max(j - t, 0)], stack[c, k, min(j + t, height - 1)]
                 for i in range(width):
-                    line[i + reach] += taps[t] * row[i]
+                    line[i + reach] += taps[reach + t] * (before[i] + behind[i])
             for i in range(reach):
                 line[i] = line[reach]
                 line[width + reach + i] = line[width + reach - 1]
             row = out[c, k, j]
-            row[:] = 0
-            for t in range(taps.size):
+            for i in range(width):
+                row[i] = taps[reach] * line[i + reach]
+            for t in range(1, reach + 1):
                 for i in range(width):
-                    row[i] += taps[t] * line[i + t]
+                    row[i] += taps[reach + t] * (line[i + reach - t] + line[i + reach + t])
 
 
 @numba.njit(cache=True, parallel=True)
@@ -52,9 +56,11 @@ def _smooth_across(stack, taps, out):  # type: ignore[no-untyped-def]
     reach = taps.size // 2
     for plane in numba.prange(count * depth):
         c, k = plane // depth, plane % depth
-        out[c, k] = 0
-        for t in range(taps.size):
-            source = stack[c, min(max(k + t - reach, 0), depth - 1)]
-            for j in range(height):
+        for j in range(height):
+            row, target = stack[c, k, j], out[c, k, j]
+            for i in range(width):
+                target[i] = taps[reach] * row[i]
+            for t in range(1, reach + 1):
+                before, behind = stack[c, max(k - t, 0), j], stack[c, min(k + t, depth - 1), j]
                 for i in range(width):
-                    out[c, k, j, i] += taps[t] * source[j, i]
+                    target[i] += taps[reach + t] * (before[i] + behind[i])
