@@ -220,12 +220,12 @@ def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shif
                         bit = left & (~left + one)
                         roi = bits_set(bit - one)
                         left ^= bit
-                        value = np.float32(1)
-                        if not both & bit:
-                            value = np.float32(0)
-                            for n in range(8):
-                                if corner[n] & bit:
-                                    value += weight[n]
+                        value = np.float32(0)
+                        # Without branches, which would go one way or the other at random.
+                        for n in range(8):
+                            value += weight[n] * np.float32((corner[n] >> roi) & one)
+                        if both & bit:
+                            value = np.float32(1)
                         if value > 0:
                             inside[_place(roi, k, j, i, boxes, offsets)] = value
                             _widen(tight, k, roi, j, i, i)
