@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -272,3 +273,26 @@ def test_an_error_of_the_core_without_a_row_is_a_bug_and_not_a_guess():
 )  # fmt: skip
 def test_status_codes_are_as_the_hazard_analysis_says(code: str, status: int):
     assert PROBLEMS[code].status == status
+
+
+def test_rings_of_objects_that_a_case_leaves_are_freed_once_the_house_is_empty():
+    class Ring:
+        pass
+
+    class LeavingCore(FakeCore):
+        def recontour(self, upload, plan, stopwatch):  # type: ignore[no-untyped-def]
+            ring = Ring()
+            ring.itself = ring  # type: ignore[attr-defined]
+            left.append(weakref.ref(ring))
+            return super().recontour(upload, plan, stopwatch)
+
+    left: list[weakref.ref[Ring]] = []
+
+    async def scenario() -> None:
+        async with serving(LeavingCore()) as client:
+            assert (await client.post("/recontour", files=case_files())).status_code == 200
+            assert left
+            assert left[0]() is not None
+            await until(lambda: left[0]() is None)
+
+    run(scenario())
