@@ -1,14 +1,18 @@
 """ROIs on a grid: packed bits for the plan, soft patches for what is drawn anew."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from imaging.arrays import FloatVoxels, RoiBits
 from imaging.geometry import VolumeGeometry
 
 ROIS_PER_WORD = 64
+
+EMPTY, FULL = 1, 2
 
 VoxelBox = tuple[tuple[int, int, int], tuple[int, int, int]]
 """Array indices (z, y, x) of its first and of its last voxel."""
@@ -26,6 +30,16 @@ class PackedMasks:
         if self.bits.shape != self.geometry.shape or len(self.roi_numbers) > ROIS_PER_WORD:
             raise ValueError(f"{len(self.roi_numbers)} ROIs on {self.bits.shape} do not fit {self.geometry.shape}")
         self.bits.flags.writeable = False
+
+    @cached_property
+    def alike(self) -> NDArray[np.uint8]:
+        """Per voxel, whether the eight words from it to the next along all axes are the same: `EMPTY`, `FULL`, or 0.
+
+        Made when first asked for, so that a staged plan keeps it.
+        """
+        alike = np.zeros(self.bits.shape, dtype=np.uint8)
+        _compare(self.bits, alike)
+        return alike
 
     @property
     def box(self) -> VoxelBox | None:
@@ -51,6 +65,21 @@ class RoiPatch:
     lower: tuple[int, int, int]
     inside: FloatVoxels
     geometry: VolumeGeometry
+
+
+@numba.njit(cache=True, parallel=True)
+def _compare(bits, alike):  # type: ignore[no-untyped-def]
+    """Whether the eight words from each voxel to the next along all axes are the same."""
+    for k in numba.prange(bits.shape[0] - 1):
+        for j in range(bits.shape[1] - 1):
+            a, b, c, d = bits[k, j], bits[k, j + 1], bits[k + 1, j], bits[k + 1, j + 1]
+            line = alike[k, j]
+            for i in range(line.size - 1):
+                w = a[i]
+                unlike = (a[i + 1] ^ w) | (b[i] ^ w) | (b[i + 1] ^ w)
+                unlike |= (c[i] ^ w) | (c[i + 1] ^ w) | (d[i] ^ w) | (d[i + 1] ^ w)
+                if unlike == np.uint64(0):
+                    line[i] = EMPTY if w == np.uint64(0) else FULL
 
 
 @numba.njit(cache=True, nogil=True)

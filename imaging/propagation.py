@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from imaging.displacement import sum_on
 from imaging.geometry import VolumeGeometry
-from imaging.masks import PackedMasks, RoiPatch
+from imaging.masks import FULL, PackedMasks, RoiPatch
 from imaging.nearby import Nearby, nearby
 from imaging.similarity import bits_set
 from imaging.transforms import Deformation
 
 _CHUNK_PLANES = 16
-_EMPTY, _FULL = 1, 2
 
 
 def propagate(masks: tuple[PackedMasks, ...], deformation: Deformation, daily: VolumeGeometry) -> tuple[RoiPatch, ...]:
@@ -48,8 +47,6 @@ def _propagate_group(group: PackedMasks, deformation: Deformation, daily: Volume
     _clear(inside)
     tight = np.empty((daily.shape[0], count, 4), dtype=np.int64)
     tight[:, :, ::2], tight[:, :, 1::2] = 1 << 30, -1
-    alike = np.zeros(group.bits.shape, dtype=np.uint8)
-    _compare(group.bits, alike)
     to_index = np.linalg.inv(group.geometry.index_to_lps) @ deformation.affine.matrix
     # One block of memory for all chunks: a fresh one costs more than what is computed into it.
     vectors = np.empty(0, dtype=np.float32)
@@ -63,7 +60,7 @@ def _propagate_group(group: PackedMasks, deformation: Deformation, daily: Volume
         sum_on(deformation.fields, part, shift)
         _pull(
             group.bits,
-            alike,
+            group.alike,
             to_index,
             part.index_to_lps,
             lower,
@@ -119,21 +116,6 @@ def _clear(values):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _compare(bits, alike):  # type: ignore[no-untyped-def]
-    """Whether the eight words from each voxel to the next along all axes are the same: `_EMPTY` or `_FULL` if so."""
-    for k in numba.prange(bits.shape[0] - 1):
-        for j in range(bits.shape[1] - 1):
-            a, b, c, d = bits[k, j], bits[k, j + 1], bits[k + 1, j], bits[k + 1, j + 1]
-            line = alike[k, j]
-            for i in range(line.size - 1):
-                w = a[i]
-                unlike = (a[i + 1] ^ w) | (b[i] ^ w) | (b[i + 1] ^ w)
-                unlike |= (c[i] ^ w) | (c[i + 1] ^ w) | (d[i] ^ w) | (d[i + 1] ^ w)
-                if unlike == np.uint64(0):
-                    line[i] = _EMPTY if w == np.uint64(0) else _FULL
-
-
-@numba.njit(cache=True, parallel=True)
 def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917
     _, height, width = bits.shape
     one, zero, nowhere = np.uint64(1), np.uint64(0), np.uint64(1) << np.uint64(63)
@@ -174,7 +156,7 @@ def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shif
                         at = np.uint64(ahead[column])
                         if same[at] != 0:
                             word = zero
-                            if same[at] == _FULL:
+                            if same[at] == FULL:
                                 # The words are many and far apart in memory; the next one along a row is known.
                                 if at - known_at > one:
                                     known = flat[at]
