@@ -3,8 +3,8 @@
 The daily CT is the fixed image and the planning CT the moving one; this file is the one place where the clinic's words
 turn into those of registration. The deformation therefore lives on the daily grid and nothing has to be inverted.
 
-A second thread makes what is not waited for: the planned masks while the affine is found, the body outline while the
-network works, the segmented organs while the deformation is refined.
+A second thread makes what is not waited for: the planned masks while the affine is found, the body outline from when
+the network begins, the segmented organs from when it ends.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +77,6 @@ def recontour(
         )
         bodies_soon = beside.submit(_bodies, case, plan, stopwatch)
         prediction = _predict(model, shown, stopwatch)
-        bodies = bodies_soon.result()
         segmented_soon = beside.submit(_segmented, case, plan, prediction, model)
         with stopwatch.stage("refinement"):
             chosen = choose_deformation(
@@ -91,7 +90,7 @@ def recontour(
         with stopwatch.stage("propagate"):
             carried = propagate(planned.masks, chosen.deformation, case.daily.geometry)
         with stopwatch.stage("contour"):
-            drawn = (*draw_beside([patch for patch in carried if patch.inside.size]), *bodies)
+            drawn = (*draw_beside([patch for patch in carried if patch.inside.size]), *bodies_soon.result())
             organs, segmented = segmented_soon.result()
             loops, found = by_number(drawn, segmented)
     propagated = tuple(one.patch for one in drawn)

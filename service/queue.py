@@ -8,6 +8,7 @@ import asyncio
 import math
 import queue
 import threading
+import traceback
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -35,6 +36,8 @@ class DeviceWorker:
             try:
                 result = work()
             except BaseException as error:  # noqa: BLE001  the job boundary: the error travels to its request
+                # Its frames hold the scans, and the error outlives them in a ring with this future.
+                traceback.clear_frames(error.__traceback__)
                 future.set_exception(error)
             else:
                 future.set_result(result)

@@ -1,18 +1,20 @@
 """Probes, metrics, logs, limits: what operators see, and that no patient is in it."""
 
 import asyncio
+import gc
 import json
 import logging
 import re
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imaging.dicom.ct_geometry import slice_spacing
-from imaging.errors import InputError, MissingSlices, RecontouringError
+from imaging.errors import InputError, MissingSlices, RecontouringError, RegistrationRejected
 from service.latency import Latency, percentile
 from service.problems import PROBLEMS, problem_of
 from service.telemetry import JsonLines, Telemetry, configure_logging
@@ -275,24 +277,30 @@ def test_status_codes_are_as_the_hazard_analysis_says(code: str, status: int):
     assert PROBLEMS[code].status == status
 
 
-def test_rings_of_objects_that_a_case_leaves_are_freed_once_the_house_is_empty():
-    class Ring:
+def test_cases_that_fail_one_after_another_leave_no_scans_behind():
+    class Scan:
         pass
 
-    class LeavingCore(FakeCore):
-        def recontour(self, upload, plan, stopwatch):  # type: ignore[no-untyped-def]
-            ring = Ring()
-            ring.itself = ring  # type: ignore[attr-defined]
-            left.append(weakref.ref(ring))
-            return super().recontour(upload, plan, stopwatch)
+    class FailingCore(FakeCore):
+        def recontour(self, *_: object):  # type: ignore[no-untyped-def]
+            scan = Scan()
+            left.append(weakref.ref(scan))
+            with ThreadPoolExecutor(1) as beside:
+                return beside.submit(refuse, scan).result()
 
-    left: list[weakref.ref[Ring]] = []
+    def refuse(scan: Scan) -> None:
+        raise RegistrationRejected(f"the patient turned {len(left)} times")
+
+    left: list[weakref.ref[Scan]] = []
 
     async def scenario() -> None:
-        async with serving(LeavingCore()) as client:
-            assert (await client.post("/recontour", files=case_files())).status_code == 200
-            assert left
-            assert left[0]() is not None
-            await until(lambda: left[0]() is None)
+        async with serving(FailingCore()) as client:
+            gc.disable()
+            for _ in range(5):
+                assert (await client.post("/recontour", files=case_files())).status_code == 422
+            assert [scan() for scan in left] == [None] * 5
 
-    run(scenario())
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
