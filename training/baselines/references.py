@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 import SimpleITK as sitk
 
-from imaging import deformation, matching, refinement, similarity, smoothing
+from imaging import deformation, gas, local_fit, matching, refinement, similarity, smoothing
 from imaging.arrays import DvfVoxels, FloatVoxels, Points
 from imaging.deformation import choose_deformation
 from imaging.displacement import vectors_on
@@ -26,7 +26,7 @@ from training.evaluation.network_system import labelled_points
 from training.evaluation.system import Contoured, HeldOutCase, System
 from training.pairs import packed_organs
 
-REFINED_BY = (deformation, refinement, matching, similarity, smoothing)
+REFINED_BY = (deformation, refinement, local_fit, gas, matching, similarity, smoothing)
 
 
 @dataclass(frozen=True)
