@@ -56,7 +56,8 @@ def nearby(group: PackedMasks, deformation: Deformation, daily: VolumeGeometry) 
     lower, upper = np.maximum(lower // step, 0), np.minimum(upper // step + 1, rois.shape)
     if np.any(lower >= upper):
         return Nearby(rois, step, daily.shape)
-    part = rois[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))]
+    # Of its own memory and no view, whose layout, and with it the compiled code, would depend on the case.
+    part = np.zeros(upper - lower, dtype=np.uint64)
     first = [np.arange(a, b) * s for a, b, s in zip(lower, upper, step, strict=True)]
     last = [np.minimum(begin + s, n) - 1 for begin, s, n in zip(first, step, daily.shape, strict=True)]
     first_mm, last_mm = (
@@ -71,6 +72,7 @@ def nearby(group: PackedMasks, deformation: Deformation, daily: VolumeGeometry) 
     _gather(group.bits, block, held)
     to_index = np.linalg.inv(group.geometry.index_to_lps) @ deformation.affine.matrix
     _look_up(held, block, to_index, *first_mm, *last_mm, least, most, part)
+    rois[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] = part
     return Nearby(rois, step, daily.shape)
 
 
