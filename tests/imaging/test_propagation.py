@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from imaging import nearby
 from imaging.displacement import to_planning
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
@@ -68,6 +69,15 @@ def test_nothing_is_lost_where_a_field_bends_within_a_few_millimetres(seed: int)
     steep = Deformation(smooth.affine, (*smooth.fields, DisplacementField(vectors, grid)))
     for patch, mask in zip(propagate((packed,), steep, DAILY), masks, strict=True):
         assert whole(patch) == pytest.approx(reference(mask, steep), abs=1e-4)
+
+
+def test_the_search_for_what_lies_near_is_compiled_once_for_all_cases() -> None:
+    packed, _ = some_masks()
+    wide = VolumeGeometry((14, 60, 60), (-90.0, -90.0, -3.0), (3.0, 3.0, 3.0))
+    within = VolumeGeometry((4, 6, 6), (-5.0, -5.0, 10.0), (3.0, 3.0, 3.0))
+    for daily in (DAILY, wide, within):
+        propagate((packed,), some_deformation(), daily)
+    assert len(nearby._look_up.signatures) == 1
 
 
 def test_a_plan_that_lies_beside_the_daily_scan_leaves_nothing_there() -> None:
