@@ -17,6 +17,9 @@ MaskVoxels: TypeAlias = NDArray[np.bool_]
 RoiBits: TypeAlias = NDArray[np.uint64]
 """(z, y, x); bit b is set where the voxel centre lies in the b-th ROI."""
 
+RoiSamples: TypeAlias = NDArray[np.uint64]
+"""(z, y, x, samples); the same for several points of each voxel."""
+
 LabelVoxels: TypeAlias = NDArray[np.uint8]
 """(z, y, x) integer labels, 0 is background."""
 

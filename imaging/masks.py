@@ -7,39 +7,74 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.arrays import FloatVoxels, RoiBits
+from imaging.arrays import FloatVoxels, RoiBits, RoiSamples
 from imaging.geometry import VolumeGeometry
 
 ROIS_PER_WORD = 64
 
 EMPTY, FULL = 1, 2
 
+_BLOCK_MM = 4.0
+
 VoxelBox = tuple[tuple[int, int, int], tuple[int, int, int]]
 """Array indices (z, y, x) of its first and of its last voxel."""
 
 
 @dataclass(frozen=True, eq=False)
+class Survey:
+    """What can be said of packed masks before anybody looks at them closely.
+
+    Attributes:
+        alike: (z, y, x) whether all words from a voxel to the next along all axes are the same: `EMPTY`, `FULL`, or 0.
+        held: (z, y, x) bits of what each block of voxels holds.
+        block: Voxels (z, y, x) per block.
+    """
+
+    alike: NDArray[np.uint8]
+    held: RoiBits
+    block: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
 class PackedMasks:
-    """Up to 64 ROIs as the bits of one integer volume: bit b belongs to `roi_numbers[b]`."""
+    """Up to 64 ROIs as the bits of one integer volume: bit b belongs to `roi_numbers[b]`.
+
+    Attributes:
+        bits: What holds each voxel's centre.
+        roi_numbers: Whose the bits are.
+        geometry: The grid.
+        points: What holds several points of each voxel, so that their share says where within it a boundary runs;
+            None if the centres are all that is known.
+    """
 
     bits: RoiBits
     roi_numbers: tuple[int, ...]
     geometry: VolumeGeometry
+    points: RoiSamples | None = None
 
     def __post_init__(self) -> None:
         if self.bits.shape != self.geometry.shape or len(self.roi_numbers) > ROIS_PER_WORD:
             raise ValueError(f"{len(self.roi_numbers)} ROIs on {self.bits.shape} do not fit {self.geometry.shape}")
-        self.bits.flags.writeable = False
+        if self.samples.shape[:-1] != self.geometry.shape:
+            raise ValueError(f"points of {self.samples.shape[:-1]} voxels do not fit {self.geometry.shape}")
+        self.bits.flags.writeable = self.samples.flags.writeable = False
+
+    @property
+    def samples(self) -> RoiSamples:
+        """The points of each voxel, or its centre as the only one."""
+        return self.bits[..., None] if self.points is None else self.points
 
     @cached_property
-    def alike(self) -> NDArray[np.uint8]:
-        """Per voxel, whether the eight words from it to the next along all axes are the same: `EMPTY`, `FULL`, or 0.
+    def survey(self) -> "Survey":
+        """Where the masks are all the same, and where they hold what.
 
         Made when first asked for, so that a staged plan keeps it.
         """
+        block = np.array([max(1, round(_BLOCK_MM / spacing)) for spacing in self.geometry.spacing_mm[::-1]])
         alike = np.zeros(self.bits.shape, dtype=np.uint8)
-        _compare(self.bits, alike)
-        return alike
+        held = np.zeros(-(-np.array(self.bits.shape) // block), dtype=np.uint64)
+        _survey(self.samples, alike, block, held)
+        return Survey(alike, held, block)
 
     @property
     def box(self) -> VoxelBox | None:
@@ -68,18 +103,31 @@ class RoiPatch:
 
 
 @numba.njit(cache=True, parallel=True)
-def _compare(bits, alike):  # type: ignore[no-untyped-def]
-    """Whether the eight words from each voxel to the next along all axes are the same."""
-    for k in numba.prange(bits.shape[0] - 1):
-        for j in range(bits.shape[1] - 1):
-            a, b, c, d = bits[k, j], bits[k, j + 1], bits[k + 1, j], bits[k + 1, j + 1]
-            line = alike[k, j]
-            for i in range(line.size - 1):
-                w = a[i]
-                unlike = (a[i + 1] ^ w) | (b[i] ^ w) | (b[i + 1] ^ w)
-                unlike |= (c[i] ^ w) | (c[i + 1] ^ w) | (d[i] ^ w) | (d[i + 1] ^ w)
-                if unlike == np.uint64(0):
-                    line[i] = EMPTY if w == np.uint64(0) else FULL
+def _survey(samples, alike, block, held):  # type: ignore[no-untyped-def]
+    depth, height, width, count = samples.shape
+    rows = samples.reshape(depth, height, width * count)
+    for kb in numba.prange(held.shape[0]):
+        unlike = np.empty(width, dtype=np.uint64)
+        for k in range(kb * block[0], min((kb + 1) * block[0], depth)):
+            for j in range(height):
+                a, line = rows[k, j], held[kb, j // block[1]]
+                for ib in range(line.size):
+                    word = line[ib]
+                    for n in range(ib * block[2] * count, min((ib + 1) * block[2], width) * count):
+                        word |= a[n]
+                    line[ib] = word
+                if k + 1 == depth or j + 1 == height:
+                    continue
+                b, c, d, same = rows[k, j + 1], rows[k + 1, j], rows[k + 1, j + 1], alike[k, j]
+                for i in range(width):
+                    word, found = a[i * count], np.uint64(0)
+                    for n in range(i * count, (i + 1) * count):
+                        found |= (a[n] ^ word) | (b[n] ^ word) | (c[n] ^ word) | (d[n] ^ word)
+                    unlike[i] = found
+                for i in range(width - 1):
+                    word = a[i * count]
+                    if unlike[i] | unlike[i + 1] | (word ^ a[(i + 1) * count]) == np.uint64(0):
+                        same[i] = EMPTY if word == np.uint64(0) else FULL
 
 
 @numba.njit(cache=True, nogil=True)

@@ -18,7 +18,6 @@ from imaging.similarity import bits_set
 from imaging.transforms import Deformation, DisplacementField
 
 _CELL_MM = 8.0
-_BLOCK_MM = 4.0
 _SLACK = 1e-2
 """Voxels by which single precision may move a place; far more than it does."""
 
@@ -67,11 +66,8 @@ def nearby(group: PackedMasks, deformation: Deformation, daily: VolumeGeometry) 
     for field in deformation.fields:
         windows = [_window(field, axis, first_mm[axis], last_mm[axis]) for axis in range(3)]
         _add_range(field.vectors, *windows, least, most)
-    block = np.array([max(1, round(_BLOCK_MM / spacing)) for spacing in group.geometry.spacing_mm[::-1]])
-    held = np.zeros(-(-np.array(group.geometry.shape) // block), dtype=np.uint64)
-    _gather(group.bits, block, held)
     to_index = np.linalg.inv(group.geometry.index_to_lps) @ deformation.affine.matrix
-    _look_up(held, block, to_index, *first_mm, *last_mm, least, most, part)
+    _look_up(group.survey.held, group.survey.block, to_index, *first_mm, *last_mm, least, most, part)
     rois[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] = part
     return Nearby(rois, step, daily.shape)
 
@@ -119,21 +115,6 @@ def _add_range(vectors, along_z, along_y, along_x, least, most):  # type: ignore
                                 low, high = min(low, value), max(high, value)
                     least[c, kc, jc, ic] += low
                     most[c, kc, jc, ic] += high
-
-
-@numba.njit(cache=True, parallel=True)
-def _gather(bits, block, held):  # type: ignore[no-untyped-def]
-    """The bits of each block of voxels."""
-    depth, height, width = bits.shape
-    for kb in numba.prange(held.shape[0]):
-        for k in range(kb * block[0], min((kb + 1) * block[0], depth)):
-            for j in range(height):
-                row, line = bits[k, j], held[kb, j // block[1]]
-                for ib in range(line.size):
-                    word = line[ib]
-                    for i in range(ib * block[2], min((ib + 1) * block[2], width)):
-                        word |= row[i]
-                    line[ib] = word
 
 
 @numba.njit(cache=True, parallel=True)

@@ -37,7 +37,9 @@ class PlannedRois:
 def prepare_plan(plan: Plan, planning: Volume) -> PlannedRois:
     """Rasterize and measure the ROIs of a plan on its CT."""
     grid = planning.geometry
-    masks = rasterize(plan.carried, grid_around(contour_points(plan.carried), grid)) if plan.carried.rois else ()
+    masks: tuple[PackedMasks, ...] = ()
+    if plan.carried.rois:
+        masks = rasterize(plan.carried, grid_around(contour_points(plan.carried), grid), within=True)
     x, y, z = grid.spacing_mm
     outlines = rasterize(plan.external, grid.covering((max(x, OUTLINE_MM), max(y, OUTLINE_MM), z)))
     measures = {number: found for group in (*masks, *outlines) for number, found in measure_packed(group).items()}

@@ -1,9 +1,10 @@
 """All planned ROIs on the daily CT in one pull: one look at the packed masks per daily voxel, whatever their number.
 
-Each daily voxel centre is carried to the planning patient, to a place between eight words of the packed masks. Where
-they agree, every ROI is decided at once; where they differ, each differing bit gets its trilinear fraction, so the
-boundary lies at 0.5 and is sub-voxel. Beyond the planning scan there is nothing. Which words agree with their
-neighbours is found beforehand, and only cells that may hold something (see `nearby`) are looked at.
+Each daily voxel centre is carried to the planning patient, to a place between eight voxels of the packed masks. Where
+all their words agree, every ROI is decided at once; where they differ, each differing bit gets the trilinear mean of
+the voxels' shares, so the boundary lies at 0.5 and is sub-voxel. Beyond the planning scan there is nothing. Which
+voxels agree with their neighbours is found beforehand, and only cells that may hold something (see `nearby`) are
+looked at.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from imaging.similarity import bits_set
 from imaging.transforms import Deformation
 
 _CHUNK_PLANES = 16
+_WHOLE = 1 << 30
 
 
 def propagate(masks: tuple[PackedMasks, ...], deformation: Deformation, daily: VolumeGeometry) -> tuple[RoiPatch, ...]:
@@ -59,8 +61,8 @@ def _propagate_group(group: PackedMasks, deformation: Deformation, daily: Volume
         shift = vectors[:size].reshape(3, *part.shape)
         sum_on(deformation.fields, part, shift)
         _pull(
-            group.bits,
-            group.alike,
+            group.samples,
+            group.survey.alike,
             to_index,
             part.index_to_lps,
             lower,
@@ -116,16 +118,16 @@ def _clear(values):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917
-    _, height, width = bits.shape
+def _pull(samples, alike, to_index, to_lps, start, near, step, boxes, offsets, shift, inside, tight):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915, PLR0917
+    count = samples.shape[3]
     one, zero, nowhere = np.uint64(1), np.uint64(0), np.uint64(1) << np.uint64(63)
-    flat, same = bits.reshape(-1), alike.reshape(-1)
-    below, behind = np.uint64(width), np.uint64(height * width)
+    flat, same = samples.reshape(-1), alike.reshape(-1)
+    per_voxel = np.uint64(count)
     for plane in numba.prange(shift.shape[1]):
         k = start[0] + plane
         cells = near[k // step[0]]
-        corner = np.zeros(8, dtype=np.uint64)
-        weight = np.zeros(8, dtype=np.float32)
+        words = np.zeros(8 * count, dtype=np.uint64)
+        weights = np.zeros(8 * count, dtype=np.int64)
         place = np.empty((3, shift.shape[3]))
         ahead = np.empty(shift.shape[3], dtype=np.int64)
         for row in range(shift.shape[2]):
@@ -134,7 +136,7 @@ def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shif
             end = start[2] + shift.shape[3]
             while end > start[2] and line[(end - 1) // step[2]] == zero:
                 end = (end - 1) // step[2] * step[2]
-            _places(to_index, to_lps, shift, plane, row, bits.shape, place, ahead[: max(end - start[2], 0)])
+            _places(to_index, to_lps, shift, plane, row, samples.shape[:3], place, ahead[: max(end - start[2], 0)])
             # Voxels that agree in all corners with the one before them are written together, as a run.
             run, run_start = zero, end
             known, known_at = zero, nowhere
@@ -159,7 +161,7 @@ def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shif
                             if same[at] == FULL:
                                 # The words are many and far apart in memory; the next one along a row is known.
                                 if at - known_at > one:
-                                    known = flat[at]
+                                    known = flat[at * per_voxel]
                                 known_at = at
                                 word = known & here
                             if word != run:
@@ -169,17 +171,7 @@ def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shif
                             continue
                     z, y, x = place[0, column], place[1, column], place[2, column]
                     ka, ja, ia = int(np.floor(z)), int(np.floor(y)), int(np.floor(x))
-                    if ahead[column] >= 0:
-                        at = np.uint64(ahead[column])
-                        a, b, c, d = flat[at], flat[at + one], flat[at + below], flat[at + below + one]
-                        at += behind
-                        e, f, g, h = flat[at], flat[at + one], flat[at + below], flat[at + below + one]
-                    else:
-                        a, b = _word(bits, ka, ja, ia), _word(bits, ka, ja, ia + 1)
-                        c, d = _word(bits, ka, ja + 1, ia), _word(bits, ka, ja + 1, ia + 1)
-                        e, f = _word(bits, ka + 1, ja, ia), _word(bits, ka + 1, ja, ia + 1)
-                        g, h = _word(bits, ka + 1, ja + 1, ia), _word(bits, ka + 1, ja + 1, ia + 1)
-                    either, both = a | b | c | d | e | f | g | h, a & b & c & d & e & f & g & h
+                    either, both = _gather(flat, samples.shape, ka, ja, ia, ahead[column], words)
                     either &= here
                     both &= here
                     if either != both or both != run:
@@ -188,26 +180,17 @@ def _pull(bits, alike, to_index, to_lps, start, near, step, boxes, offsets, shif
                         run, run_start = (both, i) if either == both else (zero, end)
                     if either == both:
                         continue
-                    corner[0], corner[1], corner[2], corner[3] = a, b, c, d
-                    corner[4], corner[5], corner[6], corner[7] = e, f, g, h
-                    w, v, u = np.float32(z - ka), np.float32(y - ja), np.float32(x - ia)
-                    for n in range(8):
-                        weight[n] = (
-                            (w if n & 4 else np.float32(1) - w)
-                            * (v if n & 2 else np.float32(1) - v)
-                            * (u if n & 1 else np.float32(1) - u)
-                        )
+                    _weigh(z - ka, y - ja, x - ia, weights)
                     left = either
                     while left != zero:
                         bit = left & (~left + one)
                         roi = bits_set(bit - one)
                         left ^= bit
-                        value = np.float32(0)
+                        share = 0
                         # Without branches, which would go one way or the other at random.
-                        for n in range(8):
-                            value += weight[n] * np.float32((corner[n] >> roi) & one)
-                        if both & bit:
-                            value = np.float32(1)
+                        for n in range(words.size):
+                            share += weights[n] & -np.int64((words[n] >> roi) & one)
+                        value = np.float32(1) if both & bit else np.float32(share) * np.float32(1 / _WHOLE)
                         if value > 0:
                             inside[_place(roi, k, j, i, boxes, offsets)] = value
                             _widen(tight, k, roi, j, i, i)
@@ -240,10 +223,36 @@ def _places(to_index, to_lps, shift, plane, row, shape, place, ahead):  # type: 
 
 
 @numba.njit(cache=True, inline="always")
-def _word(bits, k, j, i):  # type: ignore[no-untyped-def]
-    if 0 <= k < bits.shape[0] and 0 <= j < bits.shape[1] and 0 <= i < bits.shape[2]:
-        return bits[k, j, i]
-    return np.uint64(0)
+def _gather(flat, shape, k, j, i, ahead, words):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """The words of the eight voxels from (k, j, i), voxel by voxel: what is in any of them, and what in all."""
+    depth, height, width, count = shape
+    either, both = np.uint64(0), ~np.uint64(0)
+    for n in range(4):
+        row = ahead + (n >> 1) * height * width + (n & 1) * width
+        if ahead >= 0:
+            first = np.uint64(row * count)
+            for m in range(2 * count):
+                words[2 * n * count + m] = flat[first + np.uint64(m)]
+        else:
+            kn, jn = k + (n >> 1), j + (n & 1)
+            for m in range(2 * count):
+                at = i + m // count
+                within = 0 <= kn < depth and 0 <= jn < height and 0 <= at < width
+                number = ((kn * height + jn) * width + i) * count + m
+                words[2 * n * count + m] = flat[number] if within else np.uint64(0)
+    for word in words:
+        either, both = either | word, both & word
+    return either, both
+
+
+@numba.njit(cache=True, inline="always")
+def _weigh(w, v, u, weights):  # type: ignore[no-untyped-def]
+    """The trilinear weights of the words of eight voxels, in whole parts, so that their sum needs no order."""
+    count = weights.size // 8
+    for n in range(8):
+        share = (w if n & 4 else 1 - w) * (v if n & 2 else 1 - v) * (u if n & 1 else 1 - u)
+        for m in range(n * count, (n + 1) * count):
+            weights[m] = np.int64(share * (_WHOLE // count))
 
 
 @numba.njit(cache=True)

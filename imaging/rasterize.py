@@ -13,10 +13,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from imaging.arrays import FloatVoxels, MaskVoxels, RoiBits
+from imaging.arrays import FloatVoxels, MaskVoxels, RoiBits, RoiSamples
 from imaging.geometry import VolumeGeometry, bounds
 from imaging.masks import ROIS_PER_WORD, PackedMasks
 from imaging.structures import Contour, Roi, StructureSet
+
+_CENTRE = np.zeros((1, 2))
+_WITHIN = np.array([[-3, -1], [1, -3], [3, 1], [-1, 3]]) / 8
+"""Points (column, row) of a pixel from its centre: each on a row and a column of its own, so that an edge along either
+axis passes them one by one."""
 
 SAME_PLANE_MM = 0.02
 """Contours whose z differ by less lie in one plane (two roundings to 0.01 mm)."""
@@ -36,7 +41,7 @@ class _Gap:
     upper: int
 
 
-def rasterize(structures: StructureSet, geometry: VolumeGeometry) -> tuple[PackedMasks, ...]:
+def rasterize(structures: StructureSet, geometry: VolumeGeometry, *, within: bool = False) -> tuple[PackedMasks, ...]:
     """Masks of all ROIs on the grid, 64 ROIs to a group, in the order of the structure set.
 
     A contour belongs to the plane within half a slice spacing of it; where contours of several heights claim one
@@ -47,12 +52,13 @@ def rasterize(structures: StructureSet, geometry: VolumeGeometry) -> tuple[Packe
     Args:
         structures: Contours in LPS millimetres. An ROI without contours keeps its bit, which stays empty.
         geometry: The grid.
+        within: Whether to look at four points of each pixel as well, for those who carry the masks elsewhere.
 
     Returns:
         One `PackedMasks` for every 64 ROIs.
     """
     groups = [structures.rois[i : i + ROIS_PER_WORD] for i in range(0, len(structures.rois), ROIS_PER_WORD)]
-    return tuple(_rasterize_group(group, geometry) for group in groups)
+    return tuple(_rasterize_group(group, geometry, within=within) for group in groups)
 
 
 def interpolated_rois(structures: StructureSet, geometry: VolumeGeometry) -> tuple[int, ...]:
@@ -99,9 +105,18 @@ def mask_of(masks: Iterable[PackedMasks], roi_number: int) -> MaskVoxels:
     raise KeyError(roi_number)
 
 
-def _rasterize_group(rois: tuple[Roi, ...], geometry: VolumeGeometry) -> PackedMasks:
-    bits = np.zeros(geometry.shape, np.uint64)
+def _rasterize_group(rois: tuple[Roi, ...], geometry: VolumeGeometry, *, within: bool) -> PackedMasks:
     planes_of = [_loops_by_plane(roi, geometry) for roi in rois]
+    bits = _filled(planes_of, geometry, _CENTRE)[..., 0]
+    points = _filled(planes_of, geometry, _WITHIN) if within else None
+    return PackedMasks(bits, tuple(roi.number for roi in rois), geometry, points)
+
+
+def _filled(
+    planes_of: list[dict[int, list[Contour]]], geometry: VolumeGeometry, points: NDArray[np.float64]
+) -> RoiSamples:
+    """Which ROIs hold the points (n, 2), in pixels from its centre, of each pixel."""
+    samples = np.zeros((*geometry.shape, len(points)), np.uint64)
     loops = [
         (contour.xy_mm, plane, bit)
         for bit, planes in enumerate(planes_of)
@@ -113,14 +128,17 @@ def _rasterize_group(rois: tuple[Roi, ...], geometry: VolumeGeometry) -> PackedM
         ends = np.cumsum([len(xy) for xy, _, _ in loops])
         planes = np.array([plane for _, plane, _ in loops], np.int64)
         words = np.uint64(1) << np.array([bit for _, _, bit in loops], np.uint64)
-        _toggle_edges(bits, corners, ends, planes, words)
-        _fill_rows(bits, np.unique(planes), _rows_and_columns(corners, geometry))
+        flipped = np.zeros((*geometry.shape[:2], 2), np.int64)
+        flipped[..., 0] = geometry.shape[2]
+        _toggle_edges(samples, flipped, points, corners, ends, planes, words)
+        _fill_rows(samples, flipped)
     for bit, loops_by_plane in enumerate(planes_of):
         for gap in _gaps(loops_by_plane, geometry):
             drawn = [contour.xy_mm for plane in (gap.lower, gap.upper) for contour in loops_by_plane[plane]]
             box = _rows_and_columns(_to_pixels(np.concatenate(drawn), geometry), geometry)
-            _fill_gap(bits, np.uint64(1) << np.uint64(bit), gap, box, geometry)
-    return PackedMasks(bits, tuple(roi.number for roi in rois), geometry)
+            for n in range(len(points)):
+                _fill_gap(samples[..., n], np.uint64(1) << np.uint64(bit), gap, box, geometry)
+    return samples
 
 
 def _loops_by_plane(roi: Roi, geometry: VolumeGeometry) -> dict[int, list[Contour]]:
@@ -189,15 +207,20 @@ def _rows_and_columns(corners: NDArray[np.float64], geometry: VolumeGeometry) ->
 
 
 @njit(cache=True, nogil=True)
-def _toggle_edges(
-    bits: RoiBits,
+def _toggle_edges(  # noqa: PLR0917
+    samples: RoiSamples,
+    flipped: NDArray[np.int64],
+    points: NDArray[np.float64],
     corners: NDArray[np.float64],
     ends: NDArray[np.int64],
     planes: NDArray[np.int64],
     words: NDArray[np.uint64],
 ) -> None:
-    """Flip, in every row that an edge crosses, the first voxel whose centre is not left of the crossing."""
-    _, rows, columns = bits.shape
+    """Flip, in every row that an edge crosses, the first voxel whose point is not left of the crossing.
+
+    The columns between which a row was flipped are widened in `flipped` (z, y, 2), the first and the last.
+    """
+    _, rows, columns, count = samples.shape
     start = 0
     for loop in range(len(ends)):
         end, plane, word = ends[loop], planes[loop], words[loop]
@@ -208,26 +231,31 @@ def _toggle_edges(
                 x0, y0, x1, y1 = corners[a, 0], corners[a, 1], corners[b, 0], corners[b, 1]
             else:
                 x0, y0, x1, y1 = corners[b, 0], corners[b, 1], corners[a, 0], corners[a, 1]
-            first = max(0, int(np.ceil(max(y0, -1.0))))
-            past = min(rows, int(np.ceil(min(y1, float(rows)))))
-            for row in range(first, past):
-                crossing = x0 + (row - y0) * (x1 - x0) / (y1 - y0)
-                if crossing <= columns - 1:
-                    column = int(np.ceil(max(crossing, 0.0)))
-                    bits[plane, row, column] ^= word
+            for n in range(count):
+                beside, below = points[n]
+                first = max(0, int(np.ceil(max(y0 - below, -1.0))))
+                past = min(rows, int(np.ceil(min(y1 - below, float(rows)))))
+                for row in range(first, past):
+                    crossing = x0 + (row + below - y0) * (x1 - x0) / (y1 - y0) - beside
+                    column = int(np.ceil(min(max(crossing, 0.0), float(columns))))
+                    if column < columns:
+                        samples[plane, row, column, n] ^= word
+                    flipped[plane, row, 0] = min(flipped[plane, row, 0], column)
+                    flipped[plane, row, 1] = max(flipped[plane, row, 1], column)
         start = end
 
 
 @njit(cache=True, nogil=True)
-def _fill_rows(bits: RoiBits, planes: NDArray[np.int64], box: tuple[int, int, int, int]) -> None:
-    """Running exclusive-or along x: between two flips a voxel is inside, for all ROIs of the word at once."""
-    first_row, last_row, first_column, last_column = box
-    for plane in planes:
-        for row in range(first_row, last_row):
-            inside = np.uint64(0)
-            for column in range(first_column, last_column):
-                inside ^= bits[plane, row, column]
-                bits[plane, row, column] = inside
+def _fill_rows(samples: RoiSamples, flipped: NDArray[np.int64]) -> None:
+    """Running exclusive-or along x: between two flips a point is inside, for all ROIs of the word at once."""
+    planes, rows, columns, count = samples.shape
+    for plane in range(planes):
+        for row in range(rows):
+            for n in range(count):
+                inside = np.uint64(0)
+                for column in range(flipped[plane, row, 0], min(flipped[plane, row, 1] + 1, columns)):
+                    inside ^= samples[plane, row, column, n]
+                    samples[plane, row, column, n] = inside
 
 
 def _fill_gap(

@@ -61,7 +61,8 @@ def _cropped(patch: RoiPatch) -> RoiPatch:
     lower, upper = np.maximum(lower - around, 0), upper + around
     z, y, x = (lower + patch.lower).tolist()
     part = tuple(slice(a, b) for a, b in zip(lower.tolist(), upper.tolist(), strict=True))
-    return RoiPatch(patch.roi_number, (z, y, x), patch.inside[part], patch.geometry)
+    # A view would be of another layout, for which the loops would be compiled once more in the midst of a request.
+    return RoiPatch(patch.roi_number, (z, y, x), np.ascontiguousarray(patch.inside[part]), patch.geometry)
 
 
 def _loops(patch: RoiPatch) -> Lines:

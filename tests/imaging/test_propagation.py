@@ -6,7 +6,11 @@ from imaging.displacement import to_planning
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.propagation import propagate
+from imaging.rasterize import rasterize
+from imaging.structures import Roi, StructureSet
+from imaging.trace import trace
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
+from tests.closed_form import circle
 
 PLAN = VolumeGeometry((12, 20, 24), (-30.0, -25.0, 0.0), (2.5, 2.5, 3.0))
 DAILY = VolumeGeometry((14, 30, 34), (-28.0, -24.0, -3.0), (1.7, 1.6, 2.6))
@@ -57,6 +61,32 @@ def test_the_one_pull_agrees_with_a_plain_pull_of_every_roi() -> None:
     assert [patch.roi_number for patch in patches] == [4, 7, 9, 2]
     for patch, mask in zip(patches, masks, strict=True):
         assert whole(patch) == pytest.approx(reference(mask, some_deformation()), abs=1e-4)
+
+
+def test_several_points_of_a_voxel_count_with_their_share() -> None:
+    rng = np.random.default_rng(5)
+    _, masks = some_masks()
+    shaken = [np.logical_xor(masks[0], rng.random(PLAN.shape) < 0.2) for _ in range(4)]
+    samples = np.stack(shaken, axis=-1).astype(np.uint64)
+    (patch,) = propagate((PackedMasks(samples[..., 0].copy(), (4,), PLAN, samples),), some_deformation(), DAILY)
+    expected = np.mean([reference(mask, some_deformation()) for mask in shaken], axis=0)
+    assert whole(patch) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_contour_comes_back_to_a_tenth_of_a_pixel() -> None:
+    grid = VolumeGeometry((3, 24, 24), (-23.0, -23.0, 0.0), (2.0, 2.0, 3.0))
+    rng, off = np.random.default_rng(0), []
+    for radius in rng.uniform(9, 12, 20):
+        x, y, shift = rng.uniform(-1, 1, 3)
+        drawn = Roi(1, "disc", contours=tuple(circle(z, (x, y), radius) for z in (0.0, 3.0, 6.0)))
+        matrix = np.eye(4)
+        matrix[0, 3] = shift
+        masks = rasterize(StructureSet((drawn,)), grid, within=True)
+        (patch,) = propagate(masks, Deformation(AffineTransform(matrix)), grid)
+        corners = np.concatenate([contour.xy_mm for contour in trace(patch)]) + np.array([shift, 0])
+        off.append(np.abs(np.linalg.norm(corners - [x, y], axis=1) - radius).mean())
+    # With the centres of the pixels alone it is a quarter of a pixel.
+    assert np.mean(off) < 0.1 * 2.0
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -119,6 +119,24 @@ def test_a_gap_in_an_roi_that_was_else_drawn_on_every_plane_is_left_and_named() 
     assert not mask_of(rasterize(structures, grid), 1)[[12, 13]].any()
 
 
+@pytest.mark.parametrize("quarters", range(5))
+def test_the_points_of_a_pixel_tell_an_edge_by_quarters_along_either_axis(quarters: int) -> None:
+    # The pixels' left ends lie at x = -10.5 + i, their upper ends at y = 4 + 2 j.
+    upright = rectangle(100.0, -10.5, 4.0, -2.5 + quarters / 4, 44.0)
+    level = rectangle(100.0, -10.5, 4.0, 19.5, 14.0 + 2 * quarters / 4)
+    rois = Roi(1, "upright", contours=(upright,)), Roi(2, "level", contours=(level,))
+    (masks,) = rasterize(StructureSet(rois), GRID, within=True)
+    assert masks.samples.shape == (*GRID.shape, 4)
+    shares = np.stack([((masks.samples[0] >> np.uint64(bit)) & np.uint64(1)).mean(axis=-1) for bit in (0, 1)])
+    assert shares[0, 7].tolist() == [1] * 8 + [quarters / 4] + [0] * 21
+    assert shares[1, :, 7].tolist() == [1] * 5 + [quarters / 4] + [0] * 14
+
+
+def test_the_centres_are_the_same_whether_or_not_more_points_are_looked_at() -> None:
+    roi = StructureSet((Roi(1, "disc", contours=(circle(100.0, (3.3, 21.7), 9.0),)),))
+    assert np.array_equal(rasterize(roi, GRID)[0].bits, rasterize(roi, GRID, within=True)[0].bits)
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.floats(-5, 5), st.floats(-5, 5), st.floats(10, 24))
 def test_a_disc_has_its_area_within_the_pixels_on_its_rim(x: float, y: float, radius: float) -> None:

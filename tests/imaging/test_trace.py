@@ -4,6 +4,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imaging import marching
 from imaging.geometry import VolumeGeometry
 from imaging.masks import RoiPatch
 from imaging.rasterize import mask_of, rasterize
@@ -104,6 +105,16 @@ def test_a_single_voxel_is_kept_and_a_faint_one_dropped() -> None:
     assert 0.5 * 1.25 < abs(trace(patch_of(single))[0].signed_area_mm2) < 1.25
     single[0, 2, 2] = 0.7
     assert trace(patch_of(single)) == ()
+
+
+def test_lines_are_followed_by_code_compiled_once_for_all_patches() -> None:
+    inside = np.zeros((3, 20, 20))
+    inside[1, 5:15, 5:15] = 1
+    faint = inside.copy()
+    faint[:, 2:18, 2:18] += 0.2
+    for patch in (inside, faint, inside[:, 4:16], faint[:, :, 3:]):
+        trace(patch_of(patch))
+    assert len(marching._march.signatures) == 1
 
 
 def test_nothing_inside_gives_no_contour() -> None:
