@@ -4,8 +4,10 @@ Around each place the shift that makes the warped planning CT equal the daily on
 equations, summed over a Gaussian window (Lucas and Kanade, IJCAI 1981; both images' gradients as in Malis, ICRA 2004).
 Contents without a counterpart, such as contrast medium, count little (Cauchy weights), and gas with its rim not at all.
 It needs a start within a wall's width, which the searches of `refinement` give, and it sees finer than their
-descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md and 0008-gas.md.
+descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md, 0008-gas.md and 0009-finer.md.
 """
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -18,13 +20,27 @@ from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import Volume
 
-SPACING_MM = 2.5
+
+class Level(NamedTuple):
+    """One scale of the fit.
+
+    Attributes:
+        spacing_mm: Of the voxels that are compared.
+        window_mm: Standard deviation of the window round every place.
+        field_sigma_mm: Standard deviation of the smoothing after each step.
+        steps: How many.
+    """
+
+    spacing_mm: float
+    window_mm: float
+    field_sigma_mm: float
+    steps: int
+
+
+LEVELS = (Level(3.0, 8.0, 1.5, steps=6), Level(1.6, 6.0, 1.0, steps=3))
 MOST_VOXELS = 2_000_000
 """A larger region is compared more coarsely, because the treatment machine waits."""
 
-STEPS = 6
-WINDOW_MM = 7.0
-FIELD_SIGMA_MM = 1.5
 LOWER_HU, UPPER_HU = -160.0, 240.0
 """Soft tissue; gas is as dark as fat's edge and metal no brighter than bone's rim, so neither pulls harder."""
 
@@ -52,7 +68,15 @@ def fit_locally(
         affine: From the fixed to the moving patient.
         field: The displacement so far; its grid is the region that is fitted.
     """
-    grid = field.geometry.covering((_spacing_mm(field.geometry),) * 3)
+    for level in LEVELS:
+        field = _fitted(fixed, moving, affine, field, level)
+    return field
+
+
+def _fitted(
+    fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField, level: Level
+) -> DisplacementField:
+    grid = field.geometry.covering((_spacing_mm(field.geometry, level),) * 3)
     spacing_mm = grid.spacing_mm[0]
     blocks = grid.in_blocks(STRIDE)
     still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
@@ -61,12 +85,12 @@ def fit_locally(
     vectors = vectors_on((reaching(field, 2 * spacing_mm),), blocks)
     sums = np.empty((10, *blocks.shape), dtype=np.float32)
     step = np.empty((3, *blocks.shape), dtype=np.float32)
-    for _ in range(STEPS):
+    for _ in range(level.steps):
         so_far = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
         there, seen = resample_deformed(source, DisplacementField(vectors_on((so_far,), grid), grid), affine=affine)
         _sum_up(here, _soft(there), seen, np.float32(1 / spacing_mm), sums)
-        _solve(smooth(sums, WINDOW_MM / blocks.spacing_mm[0]), np.float32(spacing_mm), step)
-        vectors = smooth(vectors + step, FIELD_SIGMA_MM / blocks.spacing_mm[0])
+        _solve(smooth(sums, level.window_mm / blocks.spacing_mm[0]), np.float32(spacing_mm), step)
+        vectors = smooth(vectors + step, level.field_sigma_mm / blocks.spacing_mm[0])
     found = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
     return DisplacementField(vectors_on((found,), field.geometry), field.geometry)
 
@@ -75,9 +99,9 @@ def _soft(hu: FloatVoxels) -> FloatVoxels:
     return np.clip(hu, np.float32(LOWER_HU), np.float32(UPPER_HU), out=hu)
 
 
-def _spacing_mm(region: VolumeGeometry) -> float:
+def _spacing_mm(region: VolumeGeometry, level: Level) -> float:
     x, y, z = region.size_mm
-    return max(SPACING_MM, float(np.cbrt(x * y * z / MOST_VOXELS)))
+    return max(level.spacing_mm, float(np.cbrt(x * y * z / MOST_VOXELS)))
 
 
 @numba.njit(cache=True, parallel=True)

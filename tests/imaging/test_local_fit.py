@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from imaging.arrays import FloatVoxels
 from imaging.geometry import VolumeGeometry
-from imaging.local_fit import SPACING_MM, fit_locally
+from imaging.local_fit import LEVELS, fit_locally
 from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import Volume
 
@@ -44,7 +44,7 @@ def test_a_shift_is_found_to_a_tenth_of_a_millimetre_from_wherever_it_begins(sta
 
 def test_noise_alone_moves_by_less_than_half_a_voxel() -> None:
     noise = [np.random.default_rng(seed).normal(0, 20, GRID.shape).astype(np.float32) for seed in (1, 2)]
-    assert np.abs(fitted(*noise)[INNER]).mean() < SPACING_MM / 2
+    assert np.abs(fitted(*noise)[INNER]).mean() < LEVELS[-1].spacing_mm / 2
 
 
 def test_gas_that_only_the_day_has_moves_its_surroundings_little() -> None:
