@@ -135,7 +135,7 @@ def scores(case: PhantomCase, patches: tuple[RoiPatch, ...]) -> dict[str, dict[s
 
 def _masks(case: PhantomCase) -> tuple[PackedMasks, ...]:
     carried = sort_plan(case.planning_structures, None, None).carried
-    return rasterize(carried, grid_around(contour_points(carried), case.planning.geometry))
+    return rasterize(carried, grid_around(contour_points(carried), case.planning.geometry), within=True)
 
 
 def _fresh(volume: Volume) -> Volume:

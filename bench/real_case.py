@@ -55,7 +55,7 @@ class RealCase:
 
     def carried(self, deformation: Deformation) -> dict[str, float]:
         """Dice of every planned ROI, BODY too, as a deformation carries it to the daily CT."""
-        masks = rasterize(self.plan.structures, self.planning.volume.geometry)
+        masks = rasterize(self.plan.structures, self.planning.volume.geometry, within=True)
         patches = propagate(masks, deformation, self.daily.volume.geometry)
         names = self.names()
         return {names[patch.roi_number]: dice(whole(patch), self.truth[names[patch.roi_number]]) for patch in patches}

@@ -18,10 +18,15 @@ from imaging.geometry import VolumeGeometry, bounds
 from imaging.masks import ROIS_PER_WORD, PackedMasks
 from imaging.structures import Contour, Roi, StructureSet
 
-_CENTRE = np.zeros((1, 2))
 _WITHIN = np.array([[-3, -1], [1, -3], [3, 1], [-1, 3]]) / 8
 """Points (column, row) of a pixel from its centre: each on a row and a column of its own, so that an edge along either
 axis passes them one by one."""
+
+HALF_PIXEL_SHARE = 0.8
+"""An ROI with this share of its corners on borders between pixels is the outline of a mask, ..."""
+
+HALF_PIXEL_TOLERANCE = 0.03
+"""... to this many pixels (a coordinate rounded to 0.01 mm)."""
 
 SAME_PLANE_MM = 0.02
 """Contours whose z differ by less lie in one plane (two roundings to 0.01 mm)."""
@@ -52,7 +57,9 @@ def rasterize(structures: StructureSet, geometry: VolumeGeometry, *, within: boo
     Args:
         structures: Contours in LPS millimetres. An ROI without contours keeps its bit, which stays empty.
         geometry: The grid.
-        within: Whether to look at four points of each pixel as well, for those who carry the masks elsewhere.
+        within: Whether to look at four points of each pixel as well, for those who carry the masks elsewhere. Of an ROI
+            that is the outline of a mask on this grid they all lie at the centre: it tells which pixels, not where
+            within them.
 
     Returns:
         One `PackedMasks` for every 64 ROIs.
@@ -107,16 +114,19 @@ def mask_of(masks: Iterable[PackedMasks], roi_number: int) -> MaskVoxels:
 
 def _rasterize_group(rois: tuple[Roi, ...], geometry: VolumeGeometry, *, within: bool) -> PackedMasks:
     planes_of = [_loops_by_plane(roi, geometry) for roi in rois]
-    bits = _filled(planes_of, geometry, _CENTRE)[..., 0]
-    points = _filled(planes_of, geometry, _WITHIN) if within else None
+    bits = _filled(planes_of, np.zeros((len(rois), 1, 2)), geometry)[..., 0]
+    points = None
+    if within:
+        drawn_freely = np.array([not _outlines_pixels(planes, geometry) for planes in planes_of])
+        points = _filled(planes_of, drawn_freely[:, None, None] * _WITHIN, geometry)
     return PackedMasks(bits, tuple(roi.number for roi in rois), geometry, points)
 
 
 def _filled(
-    planes_of: list[dict[int, list[Contour]]], geometry: VolumeGeometry, points: NDArray[np.float64]
+    planes_of: list[dict[int, list[Contour]]], points: NDArray[np.float64], geometry: VolumeGeometry
 ) -> RoiSamples:
-    """Which ROIs hold the points (n, 2), in pixels from its centre, of each pixel."""
-    samples = np.zeros((*geometry.shape, len(points)), np.uint64)
+    """Which ROIs hold the points (roi, n, 2) of each pixel, in pixels from its centre."""
+    samples = np.zeros((*geometry.shape, points.shape[1]), np.uint64)
     loops = [
         (contour.xy_mm, plane, bit)
         for bit, planes in enumerate(planes_of)
@@ -127,18 +137,27 @@ def _filled(
         corners = _to_pixels(np.concatenate([xy for xy, _, _ in loops]), geometry)
         ends = np.cumsum([len(xy) for xy, _, _ in loops])
         planes = np.array([plane for _, plane, _ in loops], np.int64)
-        words = np.uint64(1) << np.array([bit for _, _, bit in loops], np.uint64)
+        numbers = np.array([bit for _, _, bit in loops])
         flipped = np.zeros((*geometry.shape[:2], 2), np.int64)
         flipped[..., 0] = geometry.shape[2]
-        _toggle_edges(samples, flipped, points, corners, ends, planes, words)
+        _toggle_edges(samples, flipped, points, corners, ends, planes, numbers)
         _fill_rows(samples, flipped)
     for bit, loops_by_plane in enumerate(planes_of):
         for gap in _gaps(loops_by_plane, geometry):
             drawn = [contour.xy_mm for plane in (gap.lower, gap.upper) for contour in loops_by_plane[plane]]
             box = _rows_and_columns(_to_pixels(np.concatenate(drawn), geometry), geometry)
-            for n in range(len(points)):
+            for n in range(samples.shape[3]):
                 _fill_gap(samples[..., n], np.uint64(1) << np.uint64(bit), gap, box, geometry)
     return samples
+
+
+def _outlines_pixels(planes: dict[int, list[Contour]], geometry: VolumeGeometry) -> bool:
+    """Whether an ROI's corners lie where a mask on this grid has them: on borders between pixels."""
+    if not planes:
+        return False
+    corners = _to_pixels(np.concatenate([c.xy_mm for contours in planes.values() for c in contours]), geometry)
+    off = np.abs(2 * corners - np.round(2 * corners)).max(axis=1) / 2
+    return bool(np.mean(off < HALF_PIXEL_TOLERANCE) >= HALF_PIXEL_SHARE)
 
 
 def _loops_by_plane(roi: Roi, geometry: VolumeGeometry) -> dict[int, list[Contour]]:
@@ -214,7 +233,7 @@ def _toggle_edges(  # noqa: PLR0917
     corners: NDArray[np.float64],
     ends: NDArray[np.int64],
     planes: NDArray[np.int64],
-    words: NDArray[np.uint64],
+    numbers: NDArray[np.int64],
 ) -> None:
     """Flip, in every row that an edge crosses, the first voxel whose point is not left of the crossing.
 
@@ -223,7 +242,8 @@ def _toggle_edges(  # noqa: PLR0917
     _, rows, columns, count = samples.shape
     start = 0
     for loop in range(len(ends)):
-        end, plane, word = ends[loop], planes[loop], words[loop]
+        end, plane, roi = ends[loop], planes[loop], numbers[loop]
+        word = np.uint64(1) << np.uint64(roi)
         for b in range(start, end):
             a = b - 1 if b > start else end - 1
             # Both directions of an edge must give the same crossing, or a corridor would not cancel.
@@ -232,7 +252,7 @@ def _toggle_edges(  # noqa: PLR0917
             else:
                 x0, y0, x1, y1 = corners[b, 0], corners[b, 1], corners[a, 0], corners[a, 1]
             for n in range(count):
-                beside, below = points[n]
+                beside, below = points[roi, n, 0], points[roi, n, 1]
                 first = max(0, int(np.ceil(max(y0 - below, -1.0))))
                 past = min(rows, int(np.ceil(min(y1 - below, float(rows)))))
                 for row in range(first, past):

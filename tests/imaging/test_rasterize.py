@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.geometry import VolumeGeometry
+from imaging.masks import RoiPatch
 from imaging.rasterize import gapped_rois, interpolated_rois, mask_of, rasterize
 from imaging.structures import Contour, Roi, StructureSet
+from imaging.trace import trace
 from tests.closed_form import circle, heights, rectangle, sphere, tube
 
 GRID = VolumeGeometry((5, 20, 30), (-10.0, 5.0, 100.0), (1.0, 2.0, 3.0))
@@ -122,14 +124,25 @@ def test_a_gap_in_an_roi_that_was_else_drawn_on_every_plane_is_left_and_named() 
 @pytest.mark.parametrize("quarters", range(5))
 def test_the_points_of_a_pixel_tell_an_edge_by_quarters_along_either_axis(quarters: int) -> None:
     # The pixels' left ends lie at x = -10.5 + i, their upper ends at y = 4 + 2 j.
-    upright = rectangle(100.0, -10.5, 4.0, -2.5 + quarters / 4, 44.0)
-    level = rectangle(100.0, -10.5, 4.0, 19.5, 14.0 + 2 * quarters / 4)
+    upright = rectangle(100.0, -11.1, 3.7, -2.5 + quarters / 4, 44.3)
+    level = rectangle(100.0, -11.1, 3.7, 19.9, 14.0 + 2 * quarters / 4)
     rois = Roi(1, "upright", contours=(upright,)), Roi(2, "level", contours=(level,))
     (masks,) = rasterize(StructureSet(rois), GRID, within=True)
     assert masks.samples.shape == (*GRID.shape, 4)
     shares = np.stack([((masks.samples[0] >> np.uint64(bit)) & np.uint64(1)).mean(axis=-1) for bit in (0, 1)])
     assert shares[0, 7].tolist() == [1] * 8 + [quarters / 4] + [0] * 21
     assert shares[1, :, 7].tolist() == [1] * 5 + [quarters / 4] + [0] * 14
+
+
+def test_an_outline_of_pixels_tells_which_pixels_and_no_more() -> None:
+    drawn = circle(100.0, (3.3, 21.7), 9.0)
+    disc = mask(drawn)[0]
+    traced = trace(RoiPatch(1, (0, 0, 0), disc[None].astype(np.float32), GRID), tolerance_mm=0)
+    rois = Roi(1, "traced from a mask", contours=traced), Roi(2, "drawn by hand", contours=(drawn,))
+    (masks,) = rasterize(StructureSet(rois), GRID, within=True)
+    shares = np.stack([((masks.samples[0] >> np.uint64(bit)) & np.uint64(1)).mean(axis=-1) for bit in (0, 1)])
+    assert np.array_equal(shares[0], disc)
+    assert set(np.unique(shares[1])) == {0, 0.25, 0.5, 0.75, 1}
 
 
 def test_the_centres_are_the_same_whether_or_not_more_points_are_looked_at() -> None:
