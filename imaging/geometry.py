@@ -63,6 +63,13 @@ class VolumeGeometry:
         matrix[:3, 3] = self.origin_mm
         return matrix
 
+    @property
+    def lps_to_index(self) -> Matrix4:
+        """(4, 4) matrix from LPS millimetres to the continuous index (i, j, k, 1) in the order x, y, z."""
+        matrix = np.diag([*(1 / np.asarray(self.spacing_mm)), 1.0])
+        matrix[:3, 3] = -np.asarray(self.origin_mm) / self.spacing_mm
+        return matrix
+
     def to_lps(self, index_xyz: Points) -> Points:
         """Points in LPS millimetres of continuous indices (n, 3) in the order (x, y, z)."""
         return np.asarray(index_xyz, dtype=np.float64) * self.spacing_mm + self.origin_mm

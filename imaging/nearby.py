@@ -66,7 +66,7 @@ def nearby(group: PackedMasks, deformation: Deformation, daily: VolumeGeometry) 
     for field in deformation.fields:
         windows = [_window(field, axis, first_mm[axis], last_mm[axis]) for axis in range(3)]
         _add_range(field.vectors, *windows, least, most)
-    to_index = np.linalg.inv(group.geometry.index_to_lps) @ deformation.affine.matrix
+    to_index = group.geometry.lps_to_index @ deformation.affine.matrix
     _look_up(group.survey.held, group.survey.block, to_index, *first_mm, *last_mm, least, most, part)
     rois[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] = part
     return Nearby(rois, step, daily.shape)

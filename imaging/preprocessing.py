@@ -128,7 +128,7 @@ def sample_labels(
     known = sorted((label_of[n], b) for b, n in enumerate(organs.roi_numbers) if n in label_of)
     label_values = np.array([label for label, _ in known], dtype=np.uint8)
     bit_numbers = np.array([bit for _, bit in known], dtype=np.uint64)
-    to_index = np.linalg.inv(organs.geometry.index_to_lps) @ affine.matrix @ region.index_to_lps
+    to_index = organs.geometry.lps_to_index @ affine.matrix @ region.index_to_lps
     labels = np.zeros(region.shape, dtype=np.uint8)
     _sample_labels(organs.bits, bit_numbers, label_values, to_index, labels)
     return labels

@@ -49,7 +49,7 @@ def _propagate_group(group: PackedMasks, deformation: Deformation, daily: Volume
     _clear(inside)
     tight = np.empty((daily.shape[0], count, 4), dtype=np.int64)
     tight[:, :, ::2], tight[:, :, 1::2] = 1 << 30, -1
-    to_index = np.linalg.inv(group.geometry.index_to_lps) @ deformation.affine.matrix
+    to_index = group.geometry.lps_to_index @ deformation.affine.matrix
     # One block of memory for all chunks: a fresh one costs more than what is computed into it.
     vectors = np.empty(0, dtype=np.float32)
     for lower, upper in _chunks(cells):

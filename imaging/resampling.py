@@ -7,7 +7,7 @@ blocks of native voxels are averaged, because picking single voxels would turn n
 import numba
 import numpy as np
 
-from imaging.arrays import FloatVoxels, MaskVoxels, Matrix4
+from imaging.arrays import FloatVoxels, MaskVoxels
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import AIR_HU, Volume
@@ -35,7 +35,8 @@ def resample(
     if antialias:
         volume = volume.coarsened(geometry.spacing_mm)
     out = np.empty(geometry.shape, dtype=np.float32)
-    to_index = index_to_index(geometry, volume.geometry, to_source)
+    between = np.eye(4) if to_source is None else to_source.matrix
+    to_index = volume.geometry.lps_to_index @ between @ geometry.index_to_lps
     if to_source is None:
         _sample_aligned(volume.hu, np.diag(to_index)[:3].copy(), to_index[:3, 3].copy(), np.float32(AIR_HU), out)
     else:
@@ -53,21 +54,11 @@ def resample_deformed(
         look like the end of the patient; and (z, y, x) bool, whether the CT holds the point.
     """
     grid = field.geometry
-    to_index = np.linalg.inv(volume.geometry.index_to_lps) @ affine.matrix
+    to_index = volume.geometry.lps_to_index @ affine.matrix
     out = np.empty(grid.shape, dtype=np.float32)
     seen = np.empty(grid.shape, dtype=np.bool_)
     _sample_deformed(volume.hu, to_index, grid.index_to_lps, field.vectors, out, seen)
     return out, seen
-
-
-def index_to_index(
-    geometry: VolumeGeometry, source: VolumeGeometry, to_source: AffineTransform | None = None
-) -> Matrix4:
-    """(4, 4) from indices (i, j, k, 1) of a grid to continuous indices of another, in the order x, y, z."""
-    inverse = np.diag([1 / source.spacing_mm[0], 1 / source.spacing_mm[1], 1 / source.spacing_mm[2], 1.0])
-    inverse[:3, 3] = -np.asarray(source.origin_mm) / source.spacing_mm
-    between = np.eye(4) if to_source is None else to_source.matrix
-    return np.ascontiguousarray(inverse @ between @ geometry.index_to_lps)
 
 
 @numba.njit(cache=True, parallel=True)
