@@ -29,8 +29,9 @@ from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import COMPARED_MM, Volume
 
 GRID_MM = COMPARED_MM
-ROI_MARGIN_MM = 20.0
-"""Room around the planned ROIs that the refinement sees, because what lies beside an organ moves it."""
+ROI_MARGIN_MM = 30.0
+"""Room around the planned ROIs that the refinement sees: what lies beside an organ moves it, and a bladder that fills
+ends where the plan had bowel."""
 JUDGED_OVER_MM = 8.0
 """Standard deviation of the neighbourhood over which the steps are compared."""
 LEAST_JACOBIAN = 0.1

@@ -3,9 +3,10 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from imaging.deformation import choose_deformation, unfolded
+from imaging.deformation import GRID_MM, choose_deformation, judged_grid, unfolded
 from imaging.displacement import jacobian_determinant, least_determinant, vectors_on
 from imaging.geometry import VolumeGeometry
+from imaging.masks import PackedMasks
 from imaging.propagation import propagate
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from tests.imaging.registration_cases import GRID, MadeUpCase, made_up_case, smooth_field
@@ -63,6 +64,18 @@ def test_a_network_that_guesses_is_refused_and_the_affine_stands(case: MadeUpCas
     refused = [f for f in chosen.findings if f.check == "network-not-used"]
     assert refused[0].value is not None
     assert refused[0].value > 50
+
+
+def test_the_refinement_sees_as_far_as_a_bladder_may_fill_and_not_beyond_the_scan() -> None:
+    daily = VolumeGeometry((100, 80, 80), (-158.0, -158.0, -150.0), (4.0, 4.0, 3.0))
+    bits = np.zeros((40, 40, 40), np.uint64)
+    bits[10:30, 10:30, 10:30] = 1
+    planned = PackedMasks(bits, (1,), VolumeGeometry(bits.shape, (-20.0, -20.0, 70.0), (2.0, 2.0, 2.0)))
+    grid = judged_grid(daily, (planned,), IDENTITY)
+    # The mask reaches from 0 to 38 mm in x and y and from 90 to 128 mm in z; the scan ends at 147 mm.
+    assert grid.origin_mm == (-30.0, -30.0, 60.0)
+    assert np.all(np.array(grid.last_mm) >= (68.0, 68.0, 147.0))
+    assert np.all(np.array(grid.last_mm) < np.array((68.0, 68.0, 147.0)) + GRID_MM)
 
 
 def test_identical_scans_are_left_where_they_are(case: MadeUpCase) -> None:
