@@ -3,7 +3,7 @@
     python -m bench.unseen models/prostate-ct/0.1.0 [--patients 2] [--seed 6100] [--in-plane 320]
 
 A contour fails silently if its mean surface distance is over 3 mm, or 0.5 mm over that of the affine alone, and no
-finding of `review` or `fail` names its ROI; what is said of the case as a whole does not count. Ends with status 1 then.
+finding of `review` or `fail` names its ROI; what is said of the case as a whole does not count. Status 1 then.
 """
 
 import argparse
