@@ -11,14 +11,15 @@ import numpy as np
 from bench.real_case import RealCase, cort_liver, mean_without_outline
 from imaging.alignment import align
 from imaging.deformation import choose_deformation
+from imaging.plan import sort_plan
+from imaging.planned import prepare_plan
 from imaging.propagation import propagate
-from imaging.rasterize import rasterize
 from imaging.transforms import AffineTransform, Deformation
 
 
 def report(title: str, case: RealCase, repeats: int) -> None:
     daily, planning = case.daily.volume, case.planning.volume
-    masks = rasterize(case.plan.structures, planning.geometry)
+    masks = prepare_plan(sort_plan(case.plan.structures, None, None), planning).masks
     for _ in range(repeats):
         clock = [time.perf_counter()]
         affine = align(fixed=daily, moving=planning)

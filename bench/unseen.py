@@ -47,9 +47,11 @@ class OrganResult:
 
     @property
     def silent(self) -> bool:
-        """Whether it is far off and nothing says so."""
-        if self.found_mm is None or self.told:
+        """Whether it is far off, or a planned organ is not there, and nothing says so."""
+        if self.told:
             return False
+        if self.found_mm is None:
+            return self.affine_mm is not None
         return self.found_mm > FAILED_MM or (self.affine_mm is not None and self.found_mm > self.affine_mm + WORSE_MM)
 
 
@@ -112,18 +114,19 @@ def _results(kind: str, case: PhantomCase, answer: Recontouring, organs: Sequenc
         "segmented": {patch.roi_number: patch for patch in answer.segmented_patches},
     }
     chosen = {line.number: line.recommended_path for line in answer.rois}
-    recommended = {number: paths[path][number] for number, path in chosen.items() if path}
+    found = {number: paths[path][number] for number, path in chosen.items() if path}
+    # Organs that the plan lacks come segmented alone.
+    number_of = {roi.name: roi.number for roi in (*answer.segmented.rois, *plan.rois)}
+    found |= {number: patch for number, patch in paths["segmented"].items() if number not in chosen}
     affine = patches_of(plan, case.planning.geometry, daily=daily, affine=align(fixed=case.daily, moving=case.planning))
-    number_of = {roi.name: roi.number for roi in plan.rois}
+    drawn = patches_of(case.daily_structures, daily, daily=daily)
     truth = {
-        number_of[roi.name]: patch
+        number_of[roi.name]: drawn[roi.number]
         for roi in case.daily_structures.rois
-        if roi.name in number_of
-        for patch in patches_of(case.daily_structures, daily, daily=daily).values()
-        if patch.roi_number == roi.number
+        if roi.name in number_of and roi.number in drawn
     }
-    names = {roi.number: roi.name for roi in plan.rois}
-    scores = {one.name: one for one in score(truth, {"affine": affine, "found": recommended}, names)}
+    names = {number: name for name, number in number_of.items()}
+    scores = {one.name: one for one in score(truth, {"affine": affine, "found": found}, names)}
     return [
         OrganResult(
             kind,

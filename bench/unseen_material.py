@@ -15,14 +15,15 @@ from imaging.arrays import HuVoxels, MaskVoxels
 from imaging.geometry import VolumeGeometry
 from imaging.rasterize import mask_of, rasterize
 from imaging.structures import Contour, StructureSet
-from imaging.transforms import Deformation
 from imaging.volume import AIR_HU, Volume
 from phantom.case import CLINIC_B, PhantomCase, VirtualPatient, make_case
 
 Draw = Callable[[int, int], PhantomCase]
-"""From a seed and the number of rows and columns to a case. Its field of displacement is the ordinary one."""
+"""From a seed and the number of rows and columns to a case: scans and contours. Its labels and its displacement stay
+those of the ordinary day."""
 
 GAS_HU, WALL_HU = -300, 35
+BODY_HU = -300
 CONTRAST_HU, METAL_HU = 320, 3000
 CONE_BEAM_SCANNER = replace(
     CLINIC_B.scanner, noise_hu=55.0, noise_grain_mm=2.4, blur_mm=2.2, offset_hu=-35.0, contrast=0.75, streaks=3.0
@@ -70,7 +71,7 @@ def cone_beam(seed: int, in_plane: int) -> PhantomCase:
 def hip_prosthesis(seed: int, in_plane: int) -> PhantomCase:
     """Metal in the place of both femoral heads in both scans, dark between them, with streaks."""
     case = ordinary(seed, in_plane)
-    return _both(case, lambda hu, structures, grid: _with_metal(hu, structures, grid, seed))
+    return _both(case, _with_metal)
 
 
 def contrast_in_bladder(seed: int, in_plane: int) -> PhantomCase:
@@ -141,7 +142,6 @@ def _scaled(case: PhantomCase, factor: float) -> PhantomCase:
         daily=Volume(case.daily.hu, grid(case.daily.geometry)),
         planning_structures=drawn(case.planning_structures),
         daily_structures=drawn(case.daily_structures),
-        deformation=Deformation(case.deformation.affine),
     )
 
 
@@ -159,15 +159,16 @@ def _both(case: PhantomCase, change: Change) -> PhantomCase:
     return replace(case, planning=planning, daily=daily)
 
 
-def _with_metal(hu: HuVoxels, structures: StructureSet, grid: VolumeGeometry, seed: int) -> NDArray[np.float64]:
-    rng = np.random.default_rng([seed, 9])
+def _with_metal(hu: HuVoxels, structures: StructureSet, grid: VolumeGeometry) -> NDArray[np.float64]:
+    # Of the scan itself, so that plan and day have streaks of their own.
+    rng = np.random.default_rng(abs(int(hu.sum(dtype=np.int64))))
     heads = [_mask(structures, name, grid) for name in ("Femur_Head_L", "Femur_Head_R")]
     metal = heads[0] | heads[1]
     out = hu.astype(np.float64)
     rows = metal.any(axis=2)
     inner = np.abs(grid.axis_mm("x") - grid.axis_mm("x").mean()) < 80.0
     lines = ndimage.gaussian_filter1d(rng.normal(0.0, 1.0, rows.shape), 1.0, axis=1) * 150.0 - 120.0
-    body = hu > GAS_HU
+    body = hu > BODY_HU
     out += (rows * lines)[..., None] * inner * body
     out[metal] = METAL_HU
     return out

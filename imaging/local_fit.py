@@ -25,19 +25,17 @@ class Level(NamedTuple):
     """One scale of the fit.
 
     Attributes:
-        spacing_mm: Of the voxels that are compared.
+        spacing_mm: Of the voxels that are compared, at least.
         window_mm: Standard deviation of the window round every place.
-        field_sigma_mm: Standard deviation of the smoothing after each step.
         steps: How many.
     """
 
     spacing_mm: float
     window_mm: float
-    field_sigma_mm: float
     steps: int
 
 
-LEVELS = (Level(3.0, 8.0, 1.5, steps=6), Level(1.6, 6.0, 1.0, steps=3))
+LEVELS = (Level(3.0, 8.0, steps=4), Level(1.8, 6.0, steps=3))
 MOST_VOXELS = 2_000_000
 """A larger region is compared more coarsely, because the treatment machine waits."""
 
@@ -90,7 +88,7 @@ def _fitted(
         there, seen = resample_deformed(source, DisplacementField(vectors_on((so_far,), grid), grid), affine=affine)
         _sum_up(here, _soft(there), seen, np.float32(1 / spacing_mm), sums)
         _solve(smooth(sums, level.window_mm / blocks.spacing_mm[0]), np.float32(spacing_mm), step)
-        vectors = smooth(vectors + step, level.field_sigma_mm / blocks.spacing_mm[0])
+        vectors = vectors + step
     found = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
     return DisplacementField(vectors_on((found,), field.geometry), field.geometry)
 

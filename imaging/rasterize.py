@@ -1,6 +1,6 @@
-"""Contours to masks: exact even-odd filling at voxel centres, all ROIs of a structure set at once.
+"""Contours to masks: exact even-odd filling at points of each voxel, all ROIs of a structure set at once.
 
-A voxel belongs to an ROI where its centre lies inside an odd number of the ROI's loops in that plane, so holes,
+A point belongs to an ROI where it lies inside an odd number of the ROI's loops in that plane, so holes,
 keyholes with a corridor of no width, CLOSEDPLANAR_XOR loops and islands all come out right (PS3.3 C.8.8.6.3).
 Edges are half-open: a centre exactly on the edge that two neighbours share belongs to one of them.
 """
@@ -8,12 +8,13 @@ Edges are half-open: a centre exactly on the edge that two neighbours share belo
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from imaging.arrays import FloatVoxels, MaskVoxels, RoiBits, RoiSamples
+from imaging.arrays import FloatVoxels, MaskVoxels, PointsXy, RoiBits, RoiSamples
 from imaging.geometry import VolumeGeometry, bounds
 from imaging.masks import ROIS_PER_WORD, PackedMasks
 from imaging.structures import Contour, Roi, StructureSet
@@ -44,6 +45,21 @@ class _Gap:
 
     lower: int
     upper: int
+
+
+class _Loops(NamedTuple):
+    """All loops of a group of ROIs, one after the other: corners (n, 2) in pixels, and per loop where they end, its
+    plane and its ROI."""
+
+    corners: PointsXy
+    ends: NDArray[np.int64]
+    planes: NDArray[np.int64]
+    rois: NDArray[np.int64]
+
+    def of_roi(self, roi: int) -> PointsXy:
+        """The corners of one ROI."""
+        sizes = np.diff(self.ends, prepend=0)
+        return self.corners[np.repeat(self.rois == roi, sizes)]
 
 
 def rasterize(structures: StructureSet, geometry: VolumeGeometry, *, within: bool = False) -> tuple[PackedMasks, ...]:
@@ -114,50 +130,60 @@ def mask_of(masks: Iterable[PackedMasks], roi_number: int) -> MaskVoxels:
 
 def _rasterize_group(rois: tuple[Roi, ...], geometry: VolumeGeometry, *, within: bool) -> PackedMasks:
     planes_of = [_loops_by_plane(roi, geometry) for roi in rois]
-    bits = _filled(planes_of, np.zeros((len(rois), 1, 2)), geometry)[..., 0]
-    points = None
-    if within:
-        drawn_freely = np.array([not _outlines_pixels(planes, geometry) for planes in planes_of])
-        points = _filled(planes_of, drawn_freely[:, None, None] * _WITHIN, geometry)
-    return PackedMasks(bits, tuple(roi.number for roi in rois), geometry, points)
-
-
-def _filled(
-    planes_of: list[dict[int, list[Contour]]], points: NDArray[np.float64], geometry: VolumeGeometry
-) -> RoiSamples:
-    """Which ROIs hold the points (roi, n, 2) of each pixel, in pixels from its centre."""
-    samples = np.zeros((*geometry.shape, points.shape[1]), np.uint64)
     loops = [
         (contour.xy_mm, plane, bit)
         for bit, planes in enumerate(planes_of)
         for plane, contours in planes.items()
         for contour in contours
     ]
-    if loops:
-        corners = _to_pixels(np.concatenate([xy for xy, _, _ in loops]), geometry)
-        ends = np.cumsum([len(xy) for xy, _, _ in loops])
-        planes = np.array([plane for _, plane, _ in loops], np.int64)
-        numbers = np.array([bit for _, _, bit in loops])
-        flipped = np.zeros((*geometry.shape[:2], 2), np.int64)
-        flipped[..., 0] = geometry.shape[2]
-        _toggle_edges(samples, flipped, points, corners, ends, planes, numbers)
-        _fill_rows(samples, flipped)
+    numbers = tuple(roi.number for roi in rois)
+    if not loops:
+        return PackedMasks(np.zeros(geometry.shape, np.uint64), numbers, geometry)
+    drawn = _Loops(
+        _to_pixels(np.concatenate([xy for xy, _, _ in loops]), geometry),
+        np.cumsum([len(xy) for xy, _, _ in loops]),
+        np.array([plane for _, plane, _ in loops], np.int64),
+        np.array([bit for _, _, bit in loops]),
+    )
+    bits = _filled(drawn, planes_of, np.zeros((len(rois), 1, 2)), geometry)[..., 0]
+    if not within:
+        return PackedMasks(bits, numbers, geometry)
+    freely = np.array([not _outlines_pixels(drawn.of_roi(bit)) for bit in range(len(rois))])
+    points = _filled(drawn, planes_of, freely[:, None, None] * _WITHIN, geometry)
+    _keep_thin(bits, points)
+    return PackedMasks(bits, numbers, geometry, points)
+
+
+def _keep_thin(bits: RoiBits, points: RoiSamples) -> None:
+    """Give an ROI that holds no pixel's centre the pixels of which it holds a point, or it would have no size."""
+    missed = np.bitwise_or.reduce(points, axis=None) & ~np.bitwise_or.reduce(bits, axis=None)
+    if missed:
+        bits |= np.bitwise_or.reduce(points, axis=3) & missed
+
+
+def _filled(
+    drawn: _Loops, planes_of: list[dict[int, list[Contour]]], points: NDArray[np.float64], geometry: VolumeGeometry
+) -> RoiSamples:
+    """Which ROIs hold the points (roi, n, 2) of each pixel, in pixels from its centre."""
+    samples = np.zeros((*geometry.shape, points.shape[1]), np.uint64)
+    flipped = np.zeros((*geometry.shape[:2], 2), np.int64)
+    flipped[..., 0] = geometry.shape[2]
+    _toggle_edges(samples, flipped, points, *drawn)
+    _fill_rows(samples, flipped)
     for bit, loops_by_plane in enumerate(planes_of):
         for gap in _gaps(loops_by_plane, geometry):
-            drawn = [contour.xy_mm for plane in (gap.lower, gap.upper) for contour in loops_by_plane[plane]]
-            box = _rows_and_columns(_to_pixels(np.concatenate(drawn), geometry), geometry)
+            ends = [contour.xy_mm for plane in (gap.lower, gap.upper) for contour in loops_by_plane[plane]]
+            box = _rows_and_columns(_to_pixels(np.concatenate(ends), geometry), geometry)
             for n in range(samples.shape[3]):
                 _fill_gap(samples[..., n], np.uint64(1) << np.uint64(bit), gap, box, geometry)
     return samples
 
 
-def _outlines_pixels(planes: dict[int, list[Contour]], geometry: VolumeGeometry) -> bool:
-    """Whether an ROI's corners lie where a mask on this grid has them: on borders between pixels."""
-    if not planes:
-        return False
-    corners = _to_pixels(np.concatenate([c.xy_mm for contours in planes.values() for c in contours]), geometry)
-    off = np.abs(2 * corners - np.round(2 * corners)).max(axis=1) / 2
-    return bool(np.mean(off < HALF_PIXEL_TOLERANCE) >= HALF_PIXEL_SHARE)
+def _outlines_pixels(corners: PointsXy) -> bool:
+    """Whether an ROI's corners, in pixels, lie where a mask on this grid has them: on borders between pixels."""
+    halves = np.round(2 * corners)
+    near = (np.abs(corners - halves / 2) < HALF_PIXEL_TOLERANCE).all(axis=1)
+    return bool(np.sum(near & (halves % 2 == 1).any(axis=1)) >= HALF_PIXEL_SHARE * max(len(corners), 1))
 
 
 def _loops_by_plane(roi: Roi, geometry: VolumeGeometry) -> dict[int, list[Contour]]:

@@ -47,7 +47,8 @@ def patches_of(
         daily: Grid of the daily CT.
         affine: From the daily patient to that of `structures`; the identity if None.
     """
-    masks: tuple[PackedMasks, ...] = rasterize(structures, drawn_on)
+    # A truth is what its own pixels say; what is carried to other pixels goes as the service carries it.
+    masks: tuple[PackedMasks, ...] = rasterize(structures, drawn_on, within=drawn_on != daily)
     found = propagate(masks, Deformation(affine or AffineTransform.identity()), daily)
     return {patch.roi_number: patch for patch in found if patch.inside.size}
 

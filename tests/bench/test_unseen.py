@@ -47,7 +47,9 @@ def test_the_truth_ends_with_a_cone_beam_scan() -> None:
         (1.0, 1.6, (), True),
         (1.0, 1.4, (), False),
         (None, 3.1, (), True),
-        (2.0, None, (), False),
+        (2.0, None, (), True),
+        (2.0, None, ("propagated-empty",), False),
+        (None, None, (), False),
     ],
 )
 def test_a_contour_far_off_fails_silently_unless_a_finding_names_it(

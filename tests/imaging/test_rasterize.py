@@ -145,6 +145,22 @@ def test_an_outline_of_pixels_tells_which_pixels_and_no_more() -> None:
     assert set(np.unique(shares[1])) == {0, 0.25, 0.5, 0.75, 1}
 
 
+def test_a_line_from_pixel_centre_to_pixel_centre_is_no_outline_of_pixels() -> None:
+    drawn = Roi(1, "box", contours=(rectangle(100.0, -8.0, 9.0, 3.0, 31.0),))
+    (masks,) = rasterize(StructureSet((drawn,)), GRID, within=True)
+    # Its border halves the pixels of its four sides and quarters those of its corners: 10 by 10 pixels and their rims.
+    assert (masks.samples & np.uint64(1)).mean(axis=-1).sum() == pytest.approx(11 * 11)
+
+
+def test_an_roi_thinner_than_a_pixel_holds_the_pixels_that_it_touches() -> None:
+    # From 0.2 to 0.4 pixels right of the centres of column 4, over rows 2 to 6.
+    thin = Roi(1, "wire", contours=(rectangle(100.0, -5.8, 8.1, -5.6, 18.1),))
+    wide = Roi(2, "box", contours=(rectangle(100.0, -8.3, 8.1, 3.3, 18.1),))
+    (masks,) = rasterize(StructureSet((thin, wide)), GRID, within=True)
+    assert np.argwhere((masks.bits & np.uint64(1)) != 0)[:, 2].tolist() == [4] * 5
+    assert np.array_equal((masks.bits & np.uint64(2)) != 0, mask(*wide.contours))
+
+
 def test_the_centres_are_the_same_whether_or_not_more_points_are_looked_at() -> None:
     roi = StructureSet((Roi(1, "disc", contours=(circle(100.0, (3.3, 21.7), 9.0),)),))
     assert np.array_equal(rasterize(roi, GRID)[0].bits, rasterize(roi, GRID, within=True)[0].bits)
