@@ -14,7 +14,8 @@ from statistics import mean
 
 from bench.markdown import table, tell
 from imaging.alignment import align
-from imaging.case import Case, RecontourOptions
+from imaging.case import Case, Recontouring, RecontourOptions
+from imaging.masks import RoiPatch
 from imaging.model import RecontouringModel, load_model
 from imaging.plausibility_limits import PlausibilityLimits
 from imaging.recontour import recontour
@@ -50,20 +51,8 @@ def main() -> None:
 def distances(case: PhantomCase, model: RecontouringModel) -> Mapping[tuple[str, str], float]:
     """Mean surface distance in mm by organ of the model and step."""
     daily, plan = case.daily, case.planning_structures
-    answer = recontour(
-        Case(case.planning, plan, daily),
-        model,
-        limits=PlausibilityLimits(),
-        options=RecontourOptions(),
-        stopwatch=Stopwatch(),
-    )
-    paths = {
-        "propagated": {patch.roi_number: patch for patch in answer.propagated_patches},
-        "segmented": {patch.roi_number: patch for patch in answer.segmented_patches},
-    }
-    recommended = {
-        line.number: paths[line.recommended_path][line.number] for line in answer.rois if line.recommended_path
-    }
+    answer = recontoured(case, model)
+    paths, recommended = delivered(answer)
     affine = patches_of(
         plan, case.planning.geometry, daily=daily.geometry, affine=align(fixed=daily, moving=case.planning)
     )
@@ -78,6 +67,29 @@ def distances(case: PhantomCase, model: RecontouringModel) -> Mapping[tuple[str,
         for step, distance in one.mean_mm.items()
         if distance is not None
     }
+
+
+def recontoured(case: PhantomCase, model: RecontouringModel) -> Recontouring:
+    """What the service makes of a case, with its defaults."""
+    return recontour(
+        Case(case.planning, case.planning_structures, case.daily),
+        model,
+        limits=PlausibilityLimits(),
+        options=RecontourOptions(),
+        stopwatch=Stopwatch(),
+    )
+
+
+def delivered(answer: Recontouring) -> tuple[dict[str, dict[int, RoiPatch]], dict[int, RoiPatch]]:
+    """The patches of both paths, and the recommended ones, by ROI number."""
+    paths = {
+        "propagated": {patch.roi_number: patch for patch in answer.propagated_patches},
+        "segmented": {patch.roi_number: patch for patch in answer.segmented_patches},
+    }
+    recommended = {
+        line.number: paths[line.recommended_path][line.number] for line in answer.rois if line.recommended_path
+    }
+    return paths, recommended
 
 
 def _parser() -> argparse.ArgumentParser:

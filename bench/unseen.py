@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.markdown import table, tell
+from bench.paths import delivered, recontoured
 from bench.unseen_material import KINDS
 from imaging.alignment import align
-from imaging.case import Case, Recontouring, RecontourOptions
+from imaging.case import Recontouring
 from imaging.errors import RecontouringError
 from imaging.findings import Finding, Verdict
-from imaging.model import RecontouringModel, load_model
-from imaging.plausibility_limits import PlausibilityLimits
-from imaging.recontour import recontour
-from imaging.timing import Stopwatch
+from imaging.model import load_model
 from phantom.case import PhantomCase
 from recontour.scoring import patches_of, score
 
@@ -65,7 +63,7 @@ def main() -> int:
         for seed in range(options.seed, options.seed + options.patients):
             case = draw(seed, options.in_plane)
             try:
-                answer = _answer(case, model)
+                answer = recontoured(case, model)
             except RecontouringError as error:
                 results += [OrganResult(kind, organ, None, None, (f"refused: {error.code}",)) for organ in organs]
             else:
@@ -97,27 +95,13 @@ def as_table(results: Sequence[OrganResult], organs: Sequence[str], patients: in
     return f"{what}\n\n{table(heads, rows)}"
 
 
-def _answer(case: PhantomCase, model: RecontouringModel) -> Recontouring:
-    return recontour(
-        Case(case.planning, case.planning_structures, case.daily),
-        model,
-        limits=PlausibilityLimits(),
-        options=RecontourOptions(),
-        stopwatch=Stopwatch(),
-    )
-
-
 def _results(kind: str, case: PhantomCase, answer: Recontouring, organs: Sequence[str]) -> list[OrganResult]:
     plan, daily = case.planning_structures, case.daily.geometry
-    paths = {
-        "propagated": {patch.roi_number: patch for patch in answer.propagated_patches},
-        "segmented": {patch.roi_number: patch for patch in answer.segmented_patches},
-    }
-    chosen = {line.number: line.recommended_path for line in answer.rois}
-    found = {number: paths[path][number] for number, path in chosen.items() if path}
+    paths, recommended = delivered(answer)
+    planned = {line.number for line in answer.rois}
     # Organs that the plan lacks come segmented alone.
     number_of = {roi.name: roi.number for roi in (*answer.segmented.rois, *plan.rois)}
-    found |= {number: patch for number, patch in paths["segmented"].items() if number not in chosen}
+    found = recommended | {number: patch for number, patch in paths["segmented"].items() if number not in planned}
     affine = patches_of(plan, case.planning.geometry, daily=daily, affine=align(fixed=case.daily, moving=case.planning))
     drawn = patches_of(case.daily_structures, daily, daily=daily)
     truth = {
