@@ -1,5 +1,6 @@
 """From class probabilities on the network's grid to organs on the daily CT."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import cast
 
@@ -53,6 +54,20 @@ def truncations(organs: tuple[SegmentedOrgan, ...]) -> tuple[Finding, ...]:
         )
         for organ in organs
         if organ.cut
+    )
+
+
+def unplanned(organs: tuple[SegmentedOrgan, ...], planned: Container[int]) -> tuple[Finding, ...]:
+    """A review for each organ that the plan lacks: every other check compares with the plan, and has nothing there."""
+    return tuple(
+        Finding(
+            "segmented-not-planned",
+            Verdict.REVIEW,
+            f"the plan lacks {organ.name}: no check can compare its segmented contours with planned ones",
+            roi_number=organ.patch.roi_number,
+        )
+        for organ in organs
+        if organ.patch.roi_number not in planned
     )
 
 

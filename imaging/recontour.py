@@ -31,7 +31,7 @@ from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks
 from imaging.model import Prediction, RecontouringModel
-from imaging.organs import SegmentedOrgan, segmented_organs, truncations
+from imaging.organs import SegmentedOrgan, segmented_organs, truncations, unplanned
 from imaging.plan import Plan, contour_points, sort_plan
 from imaging.planned import PlannedRois, prepare_plan
 from imaging.plausibility import assess
@@ -107,7 +107,7 @@ def recontour(
             known_to_model=list(plan.organs) if prediction else [],
             limits=limits,
         )
-        checks = (*checks, *truncations(organs))
+        checks = (*checks, *truncations(organs), *unplanned(organs, plan.organs))
         paths, exceptions = choose_paths(plan, loops, checks)
         carried_by = carriers(plan, propagated, chosen.carried_by)
         lines = outcomes(plan, planned.measures, affine=affine, paths=paths, carried_by=carried_by, found=found)

@@ -6,7 +6,7 @@ import pytest
 from imaging.findings import Verdict
 from imaging.geometry import VolumeGeometry
 from imaging.model import Prediction
-from imaging.organs import largest_components, organ_patches, segmented_organs, truncations
+from imaging.organs import largest_components, organ_patches, segmented_organs, truncations, unplanned
 from imaging.transforms import DisplacementField
 from tests.manifests import manifest_with
 
@@ -84,6 +84,16 @@ def test_a_bladder_wholly_inside_and_an_island_at_the_border_are_not_cut() -> No
     bladder[0, 0, 15] = 1.0
     wider = GRID.cropped((-5, -5, -5), (15, 15, 25))
     assert truncations(segmented_organs(prediction(bladder), manifest_with(), {1: 1, 2: 2}, wider)) == ()
+
+
+def test_an_organ_that_the_plan_lacks_is_for_review_because_nothing_can_check_it() -> None:
+    bladder = np.zeros(GRID.shape)
+    bladder[3:7, 3:7, 2:6] = 1.0
+    found = segmented_organs(prediction(bladder), manifest_with(), {1: 11, 2: 12}, GRID)
+    (finding,) = unplanned(found, {12})
+    assert (finding.check, finding.verdict, finding.roi_number) == ("segmented-not-planned", Verdict.REVIEW, 11)
+    assert "Bladder" in finding.message
+    assert unplanned(found, {11, 12}) == ()
 
 
 def test_seminal_vesicles_may_keep_two_components() -> None:
