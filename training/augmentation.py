@@ -36,6 +36,7 @@ class Drawn:
         gas: Pockets in the rectum.
         fixed_scan: How the fixed image is shown.
         moving_scan: How the moving image is shown.
+        lacking: Labels of organs that the plan shown to the network lacks.
         bladder_label: What the labels call the bladder.
         rectum_label: What they call the rectum.
     """
@@ -45,18 +46,19 @@ class Drawn:
     gas: Gas | None = None
     fixed_scan: Scan | None = None
     moving_scan: Scan | None = None
+    lacking: tuple[int, ...] = ()
     bladder_label: int = 1
     rectum_label: int = 2
 
     @property
     def empty(self) -> bool:
         """Whether nothing happens."""
-        return not (self.motions or self.stool or self.gas or self.fixed_scan or self.moving_scan)
+        return not (self.motions or self.stool or self.gas or self.fixed_scan or self.moving_scan or self.lacking)
 
 
-def draw(settings: Augmentation, rng: np.random.Generator, *, patches: int = 1) -> tuple[Drawn, ...]:
-    """What happens to each patch of a batch."""
-    return tuple(_draw_one(settings, rng) for _ in range(patches))
+def draw(settings: Augmentation, rng: np.random.Generator, *, patches: int = 1, organs: int = 0) -> tuple[Drawn, ...]:
+    """What happens to each patch of a batch, whose labels are 1 to `organs`."""
+    return tuple(_draw_one(settings, rng, organs) for _ in range(patches))
 
 
 def apply(patch: Patch, drawn: tuple[Drawn, ...], *, spacing_mm: float, hu_window: HuWindow) -> Patch:
@@ -91,16 +93,35 @@ def apply(patch: Patch, drawn: tuple[Drawn, ...], *, spacing_mm: float, hu_windo
             )
             changed[side].append(image)
             changed[f"{side}_labels"].append(label)
-    return patch._replace(**{name: torch.cat(parts) for name, parts in changed.items()})
+    together = {name: torch.cat(parts) for name, parts in changed.items()}
+    planned = torch.cat(
+        [without(label[None], one.lacking) for label, one in zip(together["moving_labels"], each, strict=True)]
+    )
+    return patch._replace(planned_labels=planned, **together)
 
 
-def _draw_one(settings: Augmentation, rng: np.random.Generator) -> Drawn:
+def draw_lacking(settings: Augmentation, rng: np.random.Generator, organs: int) -> tuple[int, ...]:
+    """Labels of the organs that the plan lacks; draws nothing where every plan is complete."""
+    if not settings.lacking_probability:
+        return ()
+    return tuple((1 + np.flatnonzero(rng.random(organs) < settings.lacking_probability)).tolist())
+
+
+def without(labels: torch.Tensor, lacking: tuple[int, ...]) -> torch.Tensor:
+    """Labels with those of some organs put to 0."""
+    for label in lacking:
+        labels = labels.masked_fill(labels == label, 0)
+    return labels
+
+
+def _draw_one(settings: Augmentation, rng: np.random.Generator, organs: int) -> Drawn:
     return Drawn(
         motions=draw_motions(settings, rng),
         stool=draw_stool(settings, rng),
         gas=draw_gas(settings, rng),
         fixed_scan=draw_scan(settings, rng),
         moving_scan=draw_scan(settings, rng),
+        lacking=draw_lacking(settings, rng, organs),
         bladder_label=settings.bladder_label,
         rectum_label=settings.rectum_label,
     )

@@ -63,6 +63,10 @@ class Augmentation(BaseModel):
     rigid_mm: Size = Field(default=3.0, description="Largest shift per axis")
     rigid_deg: Size = Field(default=2.0, description="Largest rotation about each axis")
 
+    lacking_probability: Probability = Field(
+        default=0.0, description="Of each organ: that the plan shown to the network lacks it; losses still know it"
+    )
+
     @model_validator(mode="after")
     def _does_not_fold(self) -> "Augmentation":
         if self.deformation_mm > INJECTIVE_SHARE * self.deformation_grid_mm[0]:

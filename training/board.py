@@ -40,7 +40,7 @@ def write_contours(board: SummaryWriter, network: nn.Module, patch: Patch, step:
     training = network.training
     network.eval()
     with torch.no_grad():
-        outputs = network(first.fixed, first.moving, first.moving_labels.float())
+        outputs = network(first.fixed, first.moving, first.planned_labels.float())
     network.train(training)
     board.add_image(TAG, contour_picture(first, outputs[0]), step, dataformats="HWC")
 

@@ -16,6 +16,7 @@ class Patch(NamedTuple):
         moving_labels: The same of the other side.
         fixed_labelled: (batch,) bool: whether a loss may look at the fixed labels.
         moving_labelled: (batch,) bool.
+        planned_labels: The moving labels as the network is shown them: a plan may lack an organ.
     """
 
     fixed: Tensor
@@ -24,6 +25,7 @@ class Patch(NamedTuple):
     moving_labels: Tensor
     fixed_labelled: Tensor
     moving_labelled: Tensor
+    planned_labels: Tensor
 
     def to(self, device: torch.device) -> "Patch":
         """The same on another device."""

@@ -53,8 +53,8 @@ def draw_patch(
     fixed, moving = (torch.from_numpy(np.ascontiguousarray(images[:, side, None])) for side in (0, 1))
     fixed_labels, moving_labels = (torch.from_numpy(np.ascontiguousarray(labels[:, side, None])) for side in (0, 1))
     flags = torch.from_numpy(np.ascontiguousarray(labelled))
-    patch = Patch(fixed, moving, fixed_labels, moving_labels, flags[:, 0], flags[:, 1])
-    changes = draw(recipe.augmentation, rng, patches=len(fixed))
+    patch = Patch(fixed, moving, fixed_labels, moving_labels, flags[:, 0], flags[:, 1], moving_labels)
+    changes = draw(recipe.augmentation, rng, patches=len(fixed), organs=len(recipe.organs))
     patch = patch if device is None else patch.to(device)
     return apply(patch, changes, spacing_mm=recipe.spacing_mm, hu_window=recipe.hu_window)
 

@@ -165,7 +165,7 @@ def _see_patches(network: nn.Module, pairs: tuple[CachedPair, ...], recipe: Reci
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision):
         for _ in range(recipe.optimisation.recalibration_patches):
             patch = draw_patch(pairs, recipe, rng, device=device)
-            network(patch.fixed, patch.moving, patch.moving_labels.float())
+            network(patch.fixed, patch.moving, patch.planned_labels.float())
 
 
 def _log(board: SummaryWriter, scalars: dict[str, Tensor], state: RunState) -> None:

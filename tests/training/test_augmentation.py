@@ -89,6 +89,25 @@ def test_every_patch_of_a_batch_gets_its_own_changes():
         change(anatomy(3), *drawn)
 
 
+def test_a_plan_that_lacks_an_organ_is_shown_without_it_and_learned_from_with_it():
+    before = anatomy(2)
+    after = change(before, Drawn(lacking=(2,)), Drawn())
+    assert torch.equal(after.planned_labels[0], torch.where(before.moving_labels[0] == 2, 0, before.moving_labels[0]))
+    assert torch.equal(after.planned_labels[1], before.moving_labels[1])
+    assert torch.equal(after.moving_labels, before.moving_labels)
+
+
+def test_the_network_is_shown_planned_organs_where_they_were_moved():
+    after = change(anatomy(), Drawn(motions=(Filling("moving", 2.0),)))
+    assert torch.equal(after.planned_labels, after.moving_labels)
+
+
+def test_each_organ_is_lacking_as_often_as_asked_for():
+    drawn = draw(Augmentation(lacking_probability=0.2), np.random.default_rng(3), patches=1000, organs=4)
+    counts = [sum(label in one.lacking for one in drawn) for label in range(1, 5)]
+    assert all(150 <= count <= 250 for count in counts), "each is binomial with mean 200 and standard deviation 12.6"
+
+
 def test_results_keep_type_and_window():
     patch = change(anatomy(), *draw(EVERYTHING, np.random.default_rng(2)))
     assert patch.fixed.dtype == torch.float32

@@ -29,6 +29,7 @@ from training.networks.deep_atlas import DeepAtlasNetwork, RegistrationUNet, Seg
 from training.patch import Patch
 from training.recipe import NetworkSpec
 
+from .patches import fully_labelled
 from .tiny import tiny_recipe
 
 PAPER_WIDTHS = (16, 32, 64)
@@ -233,6 +234,7 @@ def one_pair(fixed_labelled: bool, moving_labelled: bool) -> Patch:
         moving_labels=row(0, 0, 1, 1, 0, 0).to(torch.uint8),
         fixed_labelled=torch.tensor([fixed_labelled]),
         moving_labelled=torch.tensor([moving_labelled]),
+        planned_labels=row(0, 0, 1, 1, 0, 0).to(torch.uint8),
     )
 
 
@@ -440,7 +442,7 @@ def random_patch(seed: int, drawn: tuple[tuple[bool, bool], ...] = ((True, False
     generator = torch.Generator().manual_seed(seed)
     fixed, moving = torch.randn(2, len(drawn), 1, 24, 24, 24, generator=generator)
     labels = torch.randint(0, 5, (2, len(drawn), 1, 24, 24, 24), generator=generator, dtype=torch.uint8)
-    return Patch(fixed, moving, labels[0], labels[1], *torch.tensor(drawn).T)
+    return Patch(fixed, moving, labels[0], labels[1], *torch.tensor(drawn).T, labels[1])
 
 
 def weights_of(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -532,8 +534,7 @@ def test_the_registration_learns_to_carry_a_shifted_ball():
     z, y, x = torch.meshgrid(*[torch.arange(28.0)] * 3, indexing="ij")
     balls = [((x - c) ** 2 + (y - 14) ** 2 + (z - 14) ** 2 < 36).float()[None, None] for c in (13, 15)]
     drawn = [ball.to(torch.uint8) for ball in balls]
-    every = torch.tensor([True])
-    patch = Patch(balls[0], balls[1], drawn[0], drawn[1], every, every)
+    patch = fully_labelled(*balls, *drawn)
     first = learner.step(patch, 4)["anatomy"]
     for _ in range(40):
         last = learner.step(patch, 4)["anatomy"]

@@ -63,7 +63,7 @@ class AdversarialLearner:
             group["lr"] = learning_rate(number, settings)
         self.network.train()
         with torch.autocast(patch.fixed.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            outputs = self.network(patch.fixed, patch.moving, patch.moving_labels.float())
+            outputs = self.network(patch.fixed, patch.moving, patch.planned_labels.float())
         warped = warped_triple(patch, outputs[0].dvf.float(), classes=recipe.classes)
         critic_scalars: dict[str, Tensor] = {}
         for _ in range(self._settings.critic_steps):

@@ -35,7 +35,7 @@ class JointLearner:
             group["lr"] = learning_rate(number, settings)
         self.network.train()
         with torch.autocast(patch.fixed.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            outputs = self.network(patch.fixed, patch.moving, patch.moving_labels.float())
+            outputs = self.network(patch.fixed, patch.moving, patch.planned_labels.float())
         # Sums over 10^5 voxels and differences of variances need float32.
         terms = joint_terms(outputs, patch, self.recipe.loss, classes=self.recipe.classes)
         losses = task_losses(terms, self.recipe.loss)
