@@ -117,13 +117,14 @@ def _results(kind: str, case: PhantomCase, answer: Recontouring, organs: Sequenc
             organ,
             scores[organ].mean_mm["affine"] if organ in scores else None,
             scores[organ].mean_mm["found"] if organ in scores else None,
-            _told(answer.findings, number_of.get(organ)),
+            told_of(answer.findings, number_of.get(organ)),
         )
         for organ in organs
     ]
 
 
-def _told(findings: Iterable[Finding], number: int | None) -> tuple[str, ...]:
+def told_of(findings: Iterable[Finding], number: int | None) -> tuple[str, ...]:
+    """Checks with a verdict of review or fail that name an ROI."""
     return tuple(
         finding.check
         for finding in findings

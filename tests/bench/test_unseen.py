@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.unseen import OrganResult, _told, as_table
+from bench.unseen import OrganResult, as_table, told_of
 from bench.unseen_material import CONE_BEAM_LENGTH_MM, cone_beam, contrast_in_bladder, ordinary, turned_round
 from imaging.findings import Finding, Verdict
 from imaging.rasterize import mask_of, rasterize
@@ -65,8 +65,8 @@ def test_what_is_said_of_another_roi_or_of_the_whole_case_does_not_count() -> No
         Finding("volume-ratio", Verdict.PASS, "", roi_number=1),
         Finding("jacobian-minimum", Verdict.FAIL, "", roi_number=1),
     ]
-    assert _told(findings, 1) == ("jacobian-minimum",)
-    assert _told(findings, None) == ()
+    assert told_of(findings, 1) == ("jacobian-minimum",)
+    assert told_of(findings, None) == ()
 
 
 def test_the_table_counts_what_was_named_and_what_was_not() -> None:

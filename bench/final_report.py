@@ -1,0 +1,116 @@
+"""The tables of `bench.final`: means per clinic, whether the goals hold, and what was said of contours far off."""
+
+from collections.abc import Iterable, Mapping
+from statistics import mean
+from typing import Any
+
+from bench.markdown import table
+from phantom.contours import LABELS
+
+ORGANS = tuple(LABELS)
+LIMITS_MM = {
+    "A": {"Prostate": 0.9, "SeminalVes": 1.0, "Rectum": 1.3, "Bladder": 0.8},
+    "B": {"Prostate": 1.1, "SeminalVes": 1.3, "Rectum": 1.8, "Bladder": 1.2},
+}
+"""What the recommended contour may be off on average."""
+
+BELOW = 0.75
+"""Of the best distance of elastix and Hybrid as their users carry contours."""
+
+WORSE_MM = 0.5
+RECOMMENDED, AFFINE = "recommended", "affine"
+LABEL_MAP = ", label map"
+
+Means = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Mean distance by clinic, row and organ."""
+
+
+def as_markdown(content: Mapping[str, Any]) -> str:
+    """The whole report."""
+    cases = content["cases"]
+    found = means(cases)
+    counts = {clinic: sum(name.startswith(clinic) for name in cases) for clinic in found}
+    parts = [
+        f"Mean surface distance in mm, virtual patients of {content['in_plane']} x {content['in_plane']} pixels, "
+        f"{content['model']}; nothing here is of a patient.",
+    ]
+    for clinic, rows in found.items():
+        parts += [
+            f"### Clinic {clinic}, {counts[clinic]} cases",
+            table(
+                ["", *ORGANS],
+                [[row, *(values.get(organ) for organ in ORGANS)] for row, values in rows.items()],
+                digits=3,
+            ),
+        ]
+    parts += ["### Goals", table(["goal", *ORGANS], _goals(found)), f"### Worse than the affine\n{_worse(cases)}"]
+    if lost := missing(cases):
+        parts.append("### Not found, and left out of the means\n" + "\n".join(lost))
+    return "\n\n".join(parts)
+
+
+def means(cases: Mapping[str, Any]) -> Means:
+    """Organs that a system did not find are in `missing`, not in its mean."""
+    clinics = sorted({name[0] for name in cases})
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for clinic in clinics:
+        here = [case["mm"] for name, case in cases.items() if name[0] == clinic]
+        found[clinic] = {
+            row: {
+                organ: mean(values)
+                for organ in ORGANS
+                if (values := [mm[row][organ] for mm in here if mm[row].get(organ) is not None])
+            }
+            for row in here[0]
+        }
+    return found
+
+
+def missing(cases: Mapping[str, Any]) -> list[str]:
+    """One line per organ that a system did not find on a case."""
+    return [
+        f"- {row} found no {organ} on {name}"
+        for name, case in cases.items()
+        for row, values in case["mm"].items()
+        for organ, value in values.items()
+        if value is None
+    ]
+
+
+def worse_than_affine(cases: Mapping[str, Any]) -> Iterable[tuple[str, str, float, float, tuple[str, ...]]]:
+    """Case, organ, affine and recommended distance, and what was said, of all that are over `WORSE_MM` worse."""
+    for name, case in cases.items():
+        for organ in ORGANS:
+            before, after = (case["mm"][row].get(organ) for row in (AFFINE, RECOMMENDED))
+            if before is not None and (after is None or after > before + WORSE_MM):
+                yield name, organ, before, after, tuple(case["told"].get(organ, ()))
+
+
+def _goals(found: Means) -> list[list[str]]:
+    rows = []
+    for clinic, of in found.items():
+        ours = of[RECOMMENDED]
+        rows.append([f"clinic {clinic}, limit", *(_judged(ours[o], LIMITS_MM[clinic][o]) for o in ORGANS)])
+        peers = [values for row, values in of.items() if row.endswith(LABEL_MAP)]
+        if peers:
+            best = {organ: min(peer[organ] for peer in peers) for organ in ORGANS}
+            rows.append(
+                [
+                    f"clinic {clinic}, {BELOW:g} of elastix and Hybrid",
+                    *(_judged(ours[o], BELOW * best[o]) for o in ORGANS),
+                ]
+            )
+    return rows
+
+
+def _judged(value: float, limit: float) -> str:
+    return f"{value:.2f} of {limit:.2f}: {'met' if value <= limit else 'MISSED'}"
+
+
+def _worse(cases: Mapping[str, Any]) -> str:
+    lines = [
+        f"- {name} {organ}: affine {before:.2f}, recommended {'none' if after is None else format(after, '.2f')}; "
+        f"{', '.join(told) or 'SILENT'}"
+        for name, organ, before, after, told in worse_than_affine(cases)
+    ]
+    return "\n".join(lines) or f"No organ of any case is over {WORSE_MM} mm worse than after the affine."
