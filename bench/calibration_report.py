@@ -41,8 +41,8 @@ def as_markdown(content: Mapping[str, Any]) -> str:
     parts = [
         f"{len(contours)} recommended contours of virtual patients, {content['patients']} of each clinic, model "
         f"{content['model']}: {len(far)} over {FAR_MM:g} mm, {len(near)} up to {NEAR_MM:g} mm.",
-        f"Limits of a single check are those that name {100 * SENSITIVITY:.0f} % of the contours over {FAR_MM:g} mm that both "
-        "paths found.",
+        f"Limits of a single check are those that name {100 * SENSITIVITY:.0f} % of the contours over {FAR_MM:g} mm "
+        "that both paths found.",
         table(
             ["named by", "limit", f"over {FAR_MM:g} mm", f"{NEAR_MM:g} to {FAR_MM:g} mm", f"up to {NEAR_MM:g} mm"], rows
         ),
@@ -64,7 +64,7 @@ def groups(contours: Iterable[Contour]) -> tuple[list[Contour], list[Contour], l
 
 
 def limit_of(check: str, sign: int, far: Sequence[Contour]) -> float | None:
-    """The limit beyond which `SENSITIVITY` lie of the contours far off that the check has a value of; None without any."""
+    """The limit beyond which `SENSITIVITY` of the contours far off lie, where the check has a value, or None."""
     values = sorted((sign * one["values"][check] for one in far if one["values"].get(check) is not None), reverse=True)
     return sign * values[int(np.ceil(SENSITIVITY * len(values))) - 1] if values else None
 
