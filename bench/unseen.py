@@ -1,6 +1,7 @@
 """What the service says of material that its model never saw: surface distances, findings, silent failures.
 
     python -m bench.unseen models/prostate-ct/0.1.0 [--patients 2] [--seed 6100] [--in-plane 320]
+        [--picture FILE.png]
 
 A contour fails silently if its mean surface distance is over 3 mm, or 0.5 mm over that of the affine alone, and no
 finding of `review` or `fail` names its ROI; what is said of the case as a whole does not count. Status 1 then.
@@ -14,6 +15,7 @@ from pathlib import Path
 from bench.markdown import table, tell
 from bench.paths import delivered, recontoured
 from bench.unseen_material import KINDS
+from bench.unseen_picture import Shown, draw_picture
 from imaging.alignment import align
 from imaging.case import Recontouring
 from imaging.errors import RecontouringError
@@ -35,6 +37,7 @@ class OrganResult:
         affine_mm: Mean surface distance after the affine alone; None where the plan lacks the organ.
         found_mm: That of the recommended contour; None where there is none.
         told: Checks with a verdict of review or fail that name the organ, or why the case was refused.
+        shown: For a picture; None where nothing came back.
     """
 
     kind: str
@@ -42,6 +45,7 @@ class OrganResult:
     affine_mm: float | None
     found_mm: float | None
     told: tuple[str, ...]
+    shown: Shown | None = None
 
     @property
     def silent(self) -> bool:
@@ -70,6 +74,8 @@ def main() -> int:
                 results += _results(kind, case, answer, organs)
         tell(kind)
     print(as_table(results, organs, options.patients))
+    if options.picture:
+        draw_picture(worst(results), options.picture)
     return int(any(result.silent for result in results))
 
 
@@ -95,6 +101,17 @@ def as_table(results: Sequence[OrganResult], organs: Sequence[str], patients: in
     return f"{what}\n\n{table(heads, rows)}"
 
 
+def worst(results: Sequence[OrganResult]) -> list[Shown]:
+    """Of each kind of material the organ that is farthest off, if that is over `FAILED_MM` / 3."""
+    picked = []
+    for kind in dict.fromkeys(result.kind for result in results):
+        here = [one for one in results if one.kind == kind and one.shown and one.found_mm is not None]
+        farthest = max(here, key=lambda one: one.found_mm or 0.0, default=None)
+        if farthest and farthest.shown and (farthest.found_mm or 0.0) > FAILED_MM / 3:
+            picked.append(farthest.shown)
+    return picked
+
+
 def _results(kind: str, case: PhantomCase, answer: Recontouring, organs: Sequence[str]) -> list[OrganResult]:
     plan, daily = case.planning_structures, case.daily.geometry
     paths, recommended = delivered(answer)
@@ -111,6 +128,16 @@ def _results(kind: str, case: PhantomCase, answer: Recontouring, organs: Sequenc
     }
     names = {number: name for name, number in number_of.items()}
     scores = {one.name: one for one in score(truth, {"affine": affine, "found": found}, names)}
+
+    def shown(organ: str) -> Shown | None:
+        number = number_of.get(organ, -1)
+        if number not in truth:
+            return None
+        distance = scores[organ].mean_mm["found"]
+        title = f"{kind}: {organ}, {'not found' if distance is None else format(distance, '.1f') + ' mm'}"
+        patches = (truth[number], found.get(number), paths["segmented"].get(number))
+        return Shown(title, case.daily, patches)
+
     return [
         OrganResult(
             kind,
@@ -118,6 +145,7 @@ def _results(kind: str, case: PhantomCase, answer: Recontouring, organs: Sequenc
             scores[organ].mean_mm["affine"] if organ in scores else None,
             scores[organ].mean_mm["found"] if organ in scores else None,
             told_of(answer.findings, number_of.get(organ)),
+            shown(organ),
         )
         for organ in organs
     ]
@@ -143,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patients", type=int, default=2, help="per kind of material")
     parser.add_argument("--seed", type=int, default=6100)
     parser.add_argument("--in-plane", type=int, default=320, help="rows and columns")
+    parser.add_argument("--picture", type=Path, help="of the worst organ of each kind, where one is over 1 mm")
     return parser
 
 
