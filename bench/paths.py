@@ -1,6 +1,7 @@
 """Which path of a model to recommend: surface distances of what the service delivers, on virtual patients.
 
     python -m bench.paths models/prostate-ct/0.1.0 [--patients 5] [--seed 5000] [--in-plane 320]
+        [--write]
 
 Patients of clinic A have the seeds SEED on, those of clinic B SEED + 1000 on. They must be nobody's training patients,
 and once a path was chosen by them, nobody's test patients either.
@@ -14,7 +15,7 @@ from statistics import mean
 
 from bench.markdown import table, tell
 from imaging.alignment import align
-from imaging.case import Case, Recontouring, RecontourOptions
+from imaging.case import Case, Recontouring, RecontourOptions, RoiPath
 from imaging.masks import RoiPatch
 from imaging.model import RecontouringModel, load_model
 from imaging.plausibility_limits import PlausibilityLimits
@@ -42,10 +43,16 @@ def main() -> None:
     print(f"mean surface distance in mm, {options.patients} virtual patients of each clinic\n")
     print(table(["clinic", "organ", *STEPS], rows, digits=2))
     print()
+    chosen: dict[str, RoiPath] = {}
     for organ in model.manifest.organs:
         both = {step: mean(means[clinic, organ.name, step] for clinic in "AB") for step in STEPS[1:3]}
         better = min(both, key=lambda step: both[step])
         print(f"{organ.name}: {better}; the manifest says {organ.recommended}")
+        chosen[organ.name] = "propagated" if better == "propagated" else "segmented"
+    if options.write:
+        organs_now = tuple(o.model_copy(update={"recommended": chosen[o.name]}) for o in model.manifest.organs)
+        manifest = model.manifest.model_copy(update={"organs": organs_now})
+        (options.model / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
 def distances(case: PhantomCase, model: RecontouringModel) -> Mapping[tuple[str, str], float]:
@@ -98,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patients", type=int, default=5, help="of each clinic")
     parser.add_argument("--seed", type=int, default=5000)
     parser.add_argument("--in-plane", type=int, default=320, help="rows and columns")
+    parser.add_argument("--write", action="store_true", help="write the better path of each organ into the manifest")
     return parser
 
 

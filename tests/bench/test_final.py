@@ -39,3 +39,11 @@ def test_the_goal_is_a_quarter_below_the_best_as_its_users_carry_contours() -> N
     assert "0.76 of 0.75: MISSED" in report
     report = as_markdown({"model": "m 1", "in_plane": 320, "cases": {"A1-1": case(3.0, 0.74)}})
     assert "0.74 of 0.75: met" in report
+
+
+def test_each_trained_network_must_be_beaten_and_easy_cases_are_told() -> None:
+    easy = case(2.0, 0.5)
+    easy["mm"]["Registration, propagated"] = dict.fromkeys(ORGANS, 0.4)
+    report = as_markdown({"model": "m 1", "in_plane": 320, "cases": {"B1-1": easy}})
+    assert "| clinic B, 1 of the best of the trained networks | 0.50 of 0.40: MISSED" in report
+    assert "| clinic B, affine at least | 2.00 of 6.00: MISSED | - | - | 2.00 of 2.50: MISSED |" in report
