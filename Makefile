@@ -13,7 +13,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-training referees check format docs openapi bench bench-providers bench-compressed bench-growth bench-peers bench-regression bench-page train export image image-test clean
+.PHONY: help setup demo test test-training referees check format docs openapi bench bench-providers bench-compressed bench-growth bench-peers bench-model bench-final bench-regression bench-page train export image image-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,17 @@ bench-growth: $(TEST) ## how each stage grows with slices, pixels, ROIs, corners
 
 bench-peers: $(PEERS) ## beside elastix, demons, plastimatch and ConvexAdam, scored on the same truth
 	$(BIN)/python -m bench.peers $(ARGS)
+
+# The model that the next two targets look at.
+MODEL ?= $(lastword $(sort $(wildcard models/prostate-ct/*)))
+
+bench-model: $(TEST) ## paths, strange material and plausibility limits of a model on virtual patients: MODEL=models/NAME/VERSION
+	$(BIN)/python -m bench.paths $(MODEL)
+	$(BIN)/python -m bench.unseen $(MODEL) $(ARGS)
+	$(BIN)/python -m bench.calibration $(MODEL) $(ARGS)
+
+bench-final: $(TRAINING) ## a release beside elastix, Hybrid and trained networks, on virtual patients: ARGS="--out FOLDER"
+	$(BIN)/python -m bench.final $(MODEL) $(ARGS)
 
 bench-regression: $(TEST) ## whether a stage became slower, against bench/regression.json; ARGS=--write stores anew
 	$(BIN)/python -m bench.regression $(ARGS)

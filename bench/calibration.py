@@ -1,6 +1,6 @@
 """Where the plausibility limits lie: of contours that are far off, how many are named, and how many good ones are too.
 
-    python -m bench.calibration models/prostate-ct/1.0.0 --out FILE [--patients 6] [--seed 5000] [--in-plane 320]
+    python -m bench.calibration models/prostate-ct/1.0.0 [--out FILE] [--patients 6] [--seed 5000] [--in-plane 320]
 
 Contours over 3 mm are rare where all works, so each virtual patient is recontoured three times: as delivered, without
 the refinement, and without refinement and network field; patients of clinic B also as a cone beam, metal or contrast

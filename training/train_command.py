@@ -12,7 +12,9 @@ from training.train import train
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line of `train`."""
     parser.add_argument("--recipe", default="prostate-ct", help="name of one in training/recipes, or a TOML file")
-    parser.add_argument("--scale", choices=("smoke", "cpu", "full"), help="values of recipes/scales/ over the recipe's")
+    parser.add_argument(
+        "--scale", choices=("smoke", "cpu", "full", "shipped"), help="values of recipes/scales/ over the recipe's"
+    )
     parser.add_argument("--dataset", type=Path, nargs="+", required=True, help="folders of `prepare`")
     parser.add_argument("--run", type=Path, required=True, help="folder of checkpoint, network and TensorBoard events")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this time; call again to go on")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from training.augmentation_settings import Augmentation
 from training.recipe import RECIPES, Recipe, read_recipe, recipe_file
 
 SYSTEMS = sorted(file.stem for file in RECIPES.glob("*.toml") if file.stem != "base" and "release" not in file.name)
@@ -50,11 +51,21 @@ def test_a_scale_trains_every_system_alike(scale: Path) -> None:
         assert len({getattr(recipe, part) for recipe in recipes}) == 1, part
 
 
-@pytest.mark.parametrize("scale", ["cpu", "full"])
+@pytest.mark.parametrize("scale", ["cpu", "full", "shipped"])
 def test_only_the_smoke_scale_changes_a_network(scale: str) -> None:
     for system in SYSTEMS:
         plain, scaled = (read_recipe(RECIPES / f"{system}.toml", *overlays) for overlays in ((), (scale_file(scale),)))
         assert plain.network == scaled.network
+
+
+def test_what_a_release_is_held_against_is_trained_as_long_as_the_release() -> None:
+    shipped, plain = (
+        read_recipe(RECIPES / "prostate-ct.toml"),
+        read_recipe(RECIPES / "cross-stitch-b.toml", scale_file("shipped")),
+    )
+    for part in ("optimisation", "sampling", "hu_window", "spacing_mm", "network", "organs"):
+        assert getattr(shipped, part) == getattr(plain, part), part
+    assert plain.augmentation == Augmentation()
 
 
 def scale_file(name: str) -> Path:
