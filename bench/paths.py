@@ -1,6 +1,6 @@
 """Which path of a model to recommend: surface distances of what the service delivers, on virtual patients.
 
-    python -m bench.paths models/prostate-ct/0.1.0 [--patients 5] [--seed 5000] [--in-plane 320]
+    python -m bench.paths models/prostate-ct/1.0.0 [--patients 5] [--seed 5000] [--in-plane 320]
         [--write]
 
 Patients of clinic A have the seeds SEED on, those of clinic B SEED + 1000 on. They must be nobody's training patients,

@@ -1,6 +1,6 @@
 """What the service says of material that its model never saw: surface distances, findings, silent failures.
 
-    python -m bench.unseen models/prostate-ct/0.1.0 [--patients 2] [--seed 6100] [--in-plane 320]
+    python -m bench.unseen models/prostate-ct/1.0.0 [--patients 2] [--seed 6100] [--in-plane 320]
         [--picture FILE.png]
 
 A contour fails silently if its mean surface distance is over 3 mm, or 0.5 mm over that of the affine alone, and no

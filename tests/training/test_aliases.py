@@ -11,7 +11,7 @@ from training.aliases import normalised, organ_numbers, read_aliases
 from training.unusable import Unusable
 
 ALIASES = read_aliases()
-MANIFEST = Path(__file__).parents[2] / "models" / "prostate-ct" / "0.1.0" / "manifest.json"
+MANIFEST = Path(__file__).parents[2] / "models" / "prostate-ct" / "1.0.0" / "manifest.json"
 LOOP = (Contour(0.0, np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)])),)
 
 

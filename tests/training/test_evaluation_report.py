@@ -17,7 +17,7 @@ from training.evaluation.statistics import Reference
 
 from .evaluated import BLADDER, ORGANS, RECTUM, Fixed, case_score, held_out, organ_score, scores_of
 
-MODEL = Path(__file__).parents[2] / "models" / "prostate-ct" / "0.1.0"
+MODEL = Path(__file__).parents[2] / "models" / "prostate-ct" / "1.0.0"
 NAMES = ("0000000a-1", "0000000b-1")
 FAR = (BLADDER[0], BLADDER[1], slice(12, 16))
 INFINITE = float("inf")

@@ -29,7 +29,7 @@ from .tiny import tiny_recipe
 
 LEARNED, TRAINING, TESTED = "0000000c", {"0000000c-1": "2" * 64}, {"0000000b-1": "1" * 64}
 COHORT = hash_of(TRAINING)
-MODEL = Path(__file__).parents[2] / "models" / "prostate-ct" / "0.1.0"
+MODEL = Path(__file__).parents[2] / "models" / "prostate-ct" / "1.0.0"
 
 
 @pytest.fixture
