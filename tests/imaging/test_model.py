@@ -139,7 +139,9 @@ SHIPPED = sorted((Path(__file__).parents[2] / "models").glob("*/*/"))
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_every_shipped_model_passes_its_own_test_on_both_runtimes(folder: Path, runtime: str) -> None:
     pytest.importorskip(runtime)
-    assert load_model(folder, device="cpu", cpu_backend=runtime).self_test() <= 0.05
+    model = load_model(folder, device="cpu", cpu_backend=runtime)
+    assert model.manifest.golden_tolerance <= 0.1, "more than bfloat16 needs, in millimetres and probability"
+    model.self_test()
 
 
 def test_at_least_one_model_is_shipped() -> None:
