@@ -117,12 +117,12 @@ bench-peers: $(PEERS) ## beside elastix, demons, plastimatch and ConvexAdam, sco
 	$(BIN)/python -m bench.peers $(ARGS)
 
 # The model that the next two targets look at.
-MODEL ?= $(lastword $(sort $(wildcard models/prostate-ct/*)))
+MODEL ?= $(shell ls -d models/prostate-ct/* | sort -V | tail -n 1)
 
 bench-model: $(TEST) ## paths, strange material and plausibility limits of a model on virtual patients: MODEL=models/NAME/VERSION
 	$(BIN)/python -m bench.paths $(MODEL)
-	$(BIN)/python -m bench.unseen $(MODEL) $(ARGS)
-	$(BIN)/python -m bench.calibration $(MODEL) $(ARGS)
+	$(BIN)/python -m bench.calibration $(MODEL)
+	$(BIN)/python -m bench.unseen $(MODEL)
 
 bench-final: $(TRAINING) ## a release beside elastix, Hybrid and trained networks, on virtual patients: ARGS="--out FOLDER"
 	$(BIN)/python -m bench.final $(MODEL) $(ARGS)

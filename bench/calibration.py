@@ -49,17 +49,27 @@ class WithoutField:
 
 
 def main() -> None:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     if options.read:
         print(write_report(options.read.with_suffix(""), json.loads(options.read.read_text()), as_markdown))
         return
+    if options.model is None:
+        parser.error("name a model, or --from the results of an earlier run")
     model = load_model(options.model)
-    contours = [
-        contour
-        for kind, case in _cases(options.seed, options.patients, options.in_plane)
-        for contour in _contours(kind, case, model)
-    ]
-    content = {"model": options.model.name, "patients": options.patients, "contours": contours}
+    contours: list[dict[str, Any]] = []
+    refused: list[str] = []
+    for kind, case in _cases(options.seed, options.patients, options.in_plane):
+        try:
+            contours += _contours(kind, case, model)
+        except RecontouringError as error:
+            refused.append(f"{kind}: {error.code}")
+    content = {
+        "model": options.model.name,
+        "patients": options.patients,
+        "refused": refused,
+        "contours": contours,
+    }
     print(write_report(options.out, content, as_markdown))
 
 
@@ -85,11 +95,7 @@ def _contours(kind: str, case: PhantomCase, model: RecontouringModel) -> Iterato
     organs = {number: patch for number, patch in truth.items() if number in names}
     inputs = Case(case.planning, case.planning_structures, case.daily)
     for way, network, options in ways:
-        try:
-            answer = recontour(inputs, network, limits=PlausibilityLimits(), options=options, stopwatch=Stopwatch())
-        except RecontouringError as error:
-            tell(f"{kind}, {way}: refused as {error.code}")
-            return
+        answer = recontour(inputs, network, limits=PlausibilityLimits(), options=options, stopwatch=Stopwatch())
         _, recommended = delivered(answer)
         for one in score(organs, {"found": recommended}, names):
             said = [finding for finding in answer.findings if finding.roi_number == one.number]

@@ -10,7 +10,9 @@ from bench.markdown import table
 FAR_MM = 3.0
 NEAR_MM = 1.0
 SENSITIVITY = 0.95
-CHECKS = {"paths-surface-distance": 1, "paths-hausdorff-95": 1, "paths-dice": -1}
+DISTANCE, TRIED_MM = "paths-surface-distance", (1.5, 2.0, 2.5, 3.0)
+DELIVERED = "as delivered"
+CHECKS = {DISTANCE: 1, "paths-hausdorff-95": 1, "paths-dice": -1}
 """Checks that a limit is looked for, and whether much (1) or little (-1) is suspicious."""
 
 Contour = Mapping[str, Any]
@@ -20,31 +22,40 @@ def as_markdown(content: Mapping[str, Any]) -> str:
     """The whole report."""
     contours = content["contours"]
     far, between, near = groups(contours)
-    rows = [
+    delivered = [one for one in near if one["way"] == DELIVERED]
+    ordinary = [one for one in delivered if one["kind"].startswith("clinic")]
+    columns = (far, between, near, delivered, ordinary)
+    limits = [(check, limit_of(check, sign, far)) for check, sign in CHECKS.items()]
+    limits += [(DISTANCE, limit) for limit in TRIED_MM]
+    rows = [["all checks as they are", "-", *(_share([bool(one["named"]) for one in group]) for group in columns)]]
+    rows += [
         [
-            "all checks as they are",
-            "-",
-            *(_share([bool(one["named"]) for one in group]) for group in (far, between, near)),
+            f"{check} alone",
+            f"{limit:.2f}",
+            *(_share([beyond(one, check, CHECKS[check], limit) for one in group]) for group in columns),
         ]
+        for check, limit in limits
+        if limit is not None
     ]
-    for check, sign in CHECKS.items():
-        limit = limit_of(check, sign, far)
-        if limit is not None:
-            rows.append(
-                [
-                    f"{check} alone",
-                    f"{limit:.2f}",
-                    *(_share([beyond(one, check, sign, limit) for one in group]) for group in (far, between, near)),
-                ]
-            )
     silent = [one for one in far if not one["named"]]
     parts = [
         f"{len(contours)} recommended contours of virtual patients, {content['patients']} of each clinic, model "
         f"{content['model']}: {len(far)} over {FAR_MM:g} mm, {len(near)} up to {NEAR_MM:g} mm.",
-        f"Limits of a single check are those that name {100 * SENSITIVITY:.0f} % of the contours over {FAR_MM:g} mm "
-        "that both paths found.",
+        f"{sum(one['way'] == DELIVERED for one in far)} of those far off are as delivered, the others were spoilt by "
+        f"leaving stages out. {len(content.get('refused', ()))} cases were refused.",
+        f"The first limit of each single check is the one that names {100 * SENSITIVITY:.0f} % of the contours over "
+        f"{FAR_MM:g} mm that both paths found.",
         table(
-            ["named by", "limit", f"over {FAR_MM:g} mm", f"{NEAR_MM:g} to {FAR_MM:g} mm", f"up to {NEAR_MM:g} mm"], rows
+            [
+                "named by",
+                "limit",
+                f"over {FAR_MM:g} mm",
+                f"{NEAR_MM:g} to {FAR_MM:g} mm",
+                f"up to {NEAR_MM:g} mm",
+                "of these as delivered",
+                "of these on ordinary days",
+            ],
+            rows,
         ),
         "By what was done and seen:",
         table(["way", "kind", f"named over {FAR_MM:g} mm", f"named up to {NEAR_MM:g} mm"], _by_kind(contours)),

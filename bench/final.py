@@ -3,12 +3,13 @@
     python -m bench.final models/prostate-ct/1.0.0 --out FOLDER [--seed 10000] [--networks NAME=RUN ...] [--workers 2]
 
 FOLDER/CASE/SYSTEM.json holds the mean surface distances of one system on one case, and what is there is not done
-again; FOLDER/final.json and final.md are written from all of them. Patients of clinic A have the seeds SEED on, those
-of clinic B SEED + 1000 on. elastix and Hybrid run with the settings that were best on validation patients, see
-docs/model-development.md.
+again, if model and pixels are the same; FOLDER/final.json and final.md are written from all of them. Patients of clinic
+A have the seeds SEED on, those of clinic B SEED + 1000 on. elastix and Hybrid run with the settings that were best on
+validation patients, see docs/model-development.md; Hybrid's bladder is segmented by the model.
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +77,7 @@ def main() -> None:
         for patient in range(patients)
         for day in range(1, days + 1)
     ]
+    _claim(options)
     # Neighbouring cases differ in work, so each process takes every n-th.
     shares = [wanted[first :: options.workers] for first in range(options.workers)]
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -84,7 +86,7 @@ def main() -> None:
     content = {
         "model": f"{options.model.parent.name} {options.model.name}",
         "in_plane": options.in_plane,
-        "cases": {one.name: _read(options.out / one.name) for one in wanted},
+        "cases": {one.name: _read(options.out / one.name, _names(options)) for one in wanted},
     }
     print(write_report(options.out / "final", content, as_markdown))
 
@@ -106,13 +108,27 @@ def complete(options: argparse.Namespace, wanted: Sequence[Wanted]) -> None:
         tell(one.name)
 
 
+def _claim(options: argparse.Namespace) -> None:
+    """Make the folder this model's, or find that it is: numbers of another one must not stand under its name."""
+    digest = hashlib.sha256((options.model / "model.onnx").read_bytes()).hexdigest()
+    setting, file = {"model": digest, "in_plane": options.in_plane}, options.out / "setting.json"
+    if file.is_file() and json.loads(file.read_text()) != setting:
+        raise SystemExit(f"{options.out} holds results of another model or other pixels; name another folder")
+    options.out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(setting) + "\n")
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    return [SERVICE, ELASTIX, HYBRID, *(word.partition("=")[0] for word in options.networks)]
+
+
 def _measures(options: argparse.Namespace) -> dict[str, Callable[[PhantomCase], dict[str, Any]]]:
     """What each system is measured by; loading takes long, so a process does it once."""
     bladder = bladder_of(options.model, device="cpu", threads=1)
     model = load_model(options.model)
     peers: list[System] = [
-        *(system for system in elastix_systems() if system.name == ELASTIX),
-        *(system for system in hybrid_systems(bladder) if system.name == HYBRID),
+        next(system for system in elastix_systems() if system.name == ELASTIX),
+        next(system for system in hybrid_systems(bladder) if system.name == HYBRID),
     ]
     networks = [network_system(name, Path(run)) for name, _, run in (word.partition("=") for word in options.networks)]
     return {
@@ -188,12 +204,12 @@ def _distances(case: PhantomCase, rows: Mapping[str, Mapping[int, RoiPatch]]) ->
     return {row: {one.name: one.mean_mm[row] for one in scores} for row in rows}
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """All systems of one case as one."""
+def _read(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Some systems of one case as one."""
     mm: dict[str, Any] = {}
     told: dict[str, Any] = {}
-    for file in sorted(folder.glob("*.json")):
-        content = json.loads(file.read_text())
+    for name in names:
+        content = json.loads(_file(folder, name).read_text())
         mm |= content["mm"]
         told |= content.get("told", {})
     return {"mm": mm, "told": told}

@@ -1,6 +1,5 @@
-"""The tables of `bench.final`: means per clinic, whether the goals hold, and what was said of contours far off."""
+"""The tables of `bench.final`: means per clinic, whether the goals hold, and who is worse than the affine."""
 
-import math
 from collections.abc import Iterable, Mapping
 from statistics import mean
 from typing import Any
@@ -26,7 +25,7 @@ RECOMMENDED, AFFINE = "recommended", "affine"
 LABEL_MAP, OUR_PULL = ", label map", ", our pull"
 
 Means = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Mean distance by clinic, row and organ."""
+"""Mean distance by clinic, row and organ; none where an organ was not found on every case."""
 
 
 def as_markdown(content: Mapping[str, Any]) -> str:
@@ -54,18 +53,15 @@ def as_markdown(content: Mapping[str, Any]) -> str:
 
 
 def means(cases: Mapping[str, Any]) -> Means:
-    """Organs that a system did not find are in `missing`, not in its mean."""
-    clinics = sorted({name[0] for name in cases})
+    """An organ that a system lost on one case has no mean: it would stand for other cases than the others' means."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for clinic in clinics:
+    for clinic in sorted({name[0] for name in cases}):
         here = [case["mm"] for name, case in cases.items() if name[0] == clinic]
+        rows = dict.fromkeys(row for mm in here for row in mm)
+        of = {row: {organ: [mm.get(row, {}).get(organ) for mm in here] for organ in ORGANS} for row in rows}
         found[clinic] = {
-            row: {
-                organ: mean(values)
-                for organ in ORGANS
-                if (values := [mm[row][organ] for mm in here if mm[row].get(organ) is not None])
-            }
-            for row in here[0]
+            row: {organ: mean(values) for organ, values in organs.items() if None not in values}
+            for row, organs in of.items()
         }
     return found
 
@@ -93,39 +89,38 @@ def worse_than_affine(cases: Mapping[str, Any]) -> Iterable[tuple[str, str, floa
 def _goals(found: Means) -> list[list[str]]:
     rows = []
     for clinic, of in found.items():
-        ours = of[RECOMMENDED]
-        rows.append([f"clinic {clinic}, limit", *(_judged(ours[o], LIMITS_MM[clinic][o]) for o in ORGANS)])
-        rows.append(
-            [
-                f"clinic {clinic}, affine at least",
-                *(_hard(of[AFFINE][o], HARD_MM.get(clinic, {}).get(o)) for o in ORGANS),
-            ]
-        )
-        peers = {row: values for row, values in of.items() if row.endswith(LABEL_MAP)}
-        networks = {row: values for row, values in of.items() if "," in row and not row.endswith((LABEL_MAP, OUR_PULL))}
+        ours, hard = of[RECOMMENDED], HARD_MM.get(clinic, {})
+        rows.append([f"clinic {clinic}, limit", *(_at_most(ours.get(o), LIMITS_MM[clinic][o]) for o in ORGANS)])
+        rows.append([f"clinic {clinic}, affine at least", *(_at_least(of[AFFINE].get(o), hard.get(o)) for o in ORGANS)])
+        peers = [values for row, values in of.items() if row.endswith(LABEL_MAP)]
+        networks = [values for row, values in of.items() if "," in row and not row.endswith((LABEL_MAP, OUR_PULL))]
         for name, others, share in (("elastix and Hybrid", peers, BELOW), ("the trained networks", networks, 1.0)):
-            if others:
-                rows.append(
-                    [
-                        f"clinic {clinic}, {share:g} of the best of {name}",
-                        *(_judged(ours[organ], share * _best(others, organ)) for organ in ORGANS),
-                    ]
-                )
+            best = {organ: min((one[organ] for one in others if organ in one), default=None) for organ in ORGANS}
+            limits = {organ: None if value is None else share * value for organ, value in best.items()}
+            rows.append(
+                [
+                    f"clinic {clinic}, {share:g} of the best of {name}",
+                    *(_at_most(ours.get(organ), limits[organ]) for organ in ORGANS),
+                ]
+            )
     return rows
 
 
-def _best(rows: Mapping[str, Mapping[str, float]], organ: str) -> float:
-    return min((values[organ] for values in rows.values() if organ in values), default=math.inf)
-
-
-def _hard(value: float, least: float | None) -> str:
+def _at_least(value: float | None, least: float | None) -> str:
     if least is None:
         return "-"
-    return f"{value:.2f} of {least:.2f}: {'met' if value >= least else 'MISSED'}"
+    return _judged(value, least, value is not None and value >= least)
 
 
-def _judged(value: float, limit: float) -> str:
-    return f"{value:.2f} of {limit:.2f}: {'met' if value <= limit else 'MISSED'}"
+def _at_most(value: float | None, limit: float | None) -> str:
+    if limit is None:
+        return "not measured"
+    return _judged(value, limit, value is not None and value <= limit)
+
+
+def _judged(value: float | None, limit: float, met: bool) -> str:
+    found = "not found everywhere" if value is None else f"{value:.3f}"
+    return f"{found} of {limit:.3f}: {'met' if met else 'MISSED'}"
 
 
 def _worse(cases: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ finding of `review` or `fail` names its ROI; what is said of the case as a whole
 """
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,10 @@ def main() -> int:
         tell(kind)
     print(as_table(results, organs, options.patients))
     if options.picture:
-        draw_picture(worst(results), options.picture)
+        if rows := worst(results):
+            draw_picture(rows, options.picture)
+        else:
+            tell("no contour is over 1 mm off: nothing to draw")
     return int(any(result.silent for result in results))
 
 
@@ -105,10 +109,10 @@ def worst(results: Sequence[OrganResult]) -> list[Shown]:
     """Of each kind of material the organ that is farthest off, if that is over `FAILED_MM` / 3."""
     picked = []
     for kind in dict.fromkeys(result.kind for result in results):
-        here = [one for one in results if one.kind == kind and one.shown and one.found_mm is not None]
-        farthest = max(here, key=lambda one: one.found_mm or 0.0, default=None)
-        if farthest and farthest.shown and (farthest.found_mm or 0.0) > FAILED_MM / 3:
-            picked.append(farthest.shown)
+        here = [(math.inf if one.found_mm is None else one.found_mm, one.shown) for one in results if one.kind == kind]
+        distance, shown = max(here, key=lambda one: (one[1] is not None, one[0]))
+        if shown and distance > FAILED_MM / 3:
+            picked.append(shown)
     return picked
 
 

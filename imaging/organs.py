@@ -58,7 +58,7 @@ def truncations(organs: tuple[SegmentedOrgan, ...]) -> tuple[Finding, ...]:
 
 
 def unplanned(organs: tuple[SegmentedOrgan, ...], planned: Container[int]) -> tuple[Finding, ...]:
-    """A review for each organ that the plan lacks: every other check compares with the plan, and has nothing there."""
+    """A review for each organ that the plan lacks: all checks but that of `truncations` compare with the plan."""
     return tuple(
         Finding(
             "segmented-not-planned",

@@ -56,7 +56,7 @@ class Drawn:
         return not (self.motions or self.stool or self.gas or self.fixed_scan or self.moving_scan or self.lacking)
 
 
-def draw(settings: Augmentation, rng: np.random.Generator, *, patches: int = 1, organs: int = 0) -> tuple[Drawn, ...]:
+def draw(settings: Augmentation, rng: np.random.Generator, *, organs: int, patches: int = 1) -> tuple[Drawn, ...]:
     """What happens to each patch of a batch, whose labels are 1 to `organs`."""
     return tuple(_draw_one(settings, rng, organs) for _ in range(patches))
 

@@ -54,3 +54,22 @@ def test_an_organ_cut_by_the_networks_region_is_recommended_from_the_propagated_
     failed = [finding for finding in result.findings if finding.check == "segmented-truncated"]
     assert [finding.verdict for finding in failed] == [Verdict.FAIL] * cut
     assert result.rois[0].recommended_path == ("propagated" if cut else "segmented")
+
+
+def test_a_segmented_organ_that_the_plan_lacks_comes_back_for_review() -> None:
+    made_up = made_up_case(size_mm=3.0)
+    bladder = planned_bladder().rois[0]
+    result = recontour(
+        Case(
+            planning=made_up.planning,
+            planning_structures=StructureSet((Roi(1, "Rectum", contours=bladder.contours),)),
+            daily=made_up.daily,
+        ),
+        SaysBladder(manifest_with(region_sizes=((80, 96, 96),)), None, None, rim=4),  # type: ignore[arg-type]
+        limits=PlausibilityLimits(),
+        options=RecontourOptions(refine="off"),
+        stopwatch=Stopwatch(),
+    )
+    (unplanned,) = (roi for roi in result.segmented.rois if roi.name == "Bladder")
+    (finding,) = (finding for finding in result.findings if finding.check == "segmented-not-planned")
+    assert (finding.roi_number, finding.verdict) == (unplanned.number, Verdict.REVIEW)

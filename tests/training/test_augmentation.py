@@ -64,7 +64,7 @@ def shares_side(before, after, side):
 
 def test_everything_is_off_by_default_and_leaves_every_bit():
     patch = anatomy(2)
-    drawn = draw(Augmentation(), np.random.default_rng(0), patches=2)
+    drawn = draw(Augmentation(), np.random.default_rng(0), organs=2, patches=2)
     assert all(one.empty for one in drawn)
     assert same(change(patch, *drawn), patch)
 
@@ -72,7 +72,7 @@ def test_everything_is_off_by_default_and_leaves_every_bit():
 def test_the_same_generator_gives_the_same_patch_and_the_next_draw_another():
     patch = anatomy()
     first, again, other = (
-        change(patch, *draw(EVERYTHING, rng)) for rng in (np.random.default_rng(seed) for seed in (5, 5, 6))
+        change(patch, *draw(EVERYTHING, rng, organs=2)) for rng in (np.random.default_rng(seed) for seed in (5, 5, 6))
     )
     assert same(first, again)
     assert not same(first, other)
@@ -80,7 +80,7 @@ def test_the_same_generator_gives_the_same_patch_and_the_next_draw_another():
 
 
 def test_every_patch_of_a_batch_gets_its_own_changes():
-    drawn = draw(EVERYTHING, np.random.default_rng(1), patches=2)
+    drawn = draw(EVERYTHING, np.random.default_rng(1), organs=2, patches=2)
     both = change(anatomy(2), *drawn)
     for number, one in enumerate(drawn):
         alone = change(anatomy(), one)
@@ -109,7 +109,7 @@ def test_each_organ_is_lacking_as_often_as_asked_for():
 
 
 def test_results_keep_type_and_window():
-    patch = change(anatomy(), *draw(EVERYTHING, np.random.default_rng(2)))
+    patch = change(anatomy(), *draw(EVERYTHING, np.random.default_rng(2), organs=2))
     assert patch.fixed.dtype == torch.float32
     assert patch.fixed_labels.dtype == torch.uint8
     for image in (patch.fixed, patch.moving):
@@ -302,7 +302,7 @@ def test_settings_that_may_fold_are_refused():
 def test_draws_stay_within_their_ranges():
     rng = np.random.default_rng(9)
     volumes, sides = [], set()
-    for one in draw(EVERYTHING, rng, patches=200):
+    for one in draw(EVERYTHING, rng, organs=2, patches=200):
         deformation, filling, rigid = one.motions
         assert deformation.size_mm <= 6
         assert 25 <= deformation.grid_mm <= 60

@@ -73,3 +73,10 @@ def test_hidden_contours_do_not_tell_where_to_look(pairs):
             first = patch
     assert torch.equal(first.fixed, patch.fixed)
     assert torch.equal(first.moving, patch.moving)
+
+
+def test_the_network_is_shown_plans_that_lack_organs_and_the_losses_are_not(recipe, pairs):
+    lacking = recipe.augmentation.model_copy(update={"lacking_probability": 1.0})
+    patch = draw_patch(pairs, recipe.model_copy(update={"augmentation": lacking}), np.random.default_rng(6))
+    assert not patch.planned_labels.any()
+    assert patch.moving_labels.any()

@@ -135,3 +135,13 @@ def test_the_learning_rate_rises_holds_and_falls(recipe):
 def test_without_warm_up_and_decay_the_learning_rate_is_constant(recipe):
     settings = recipe.optimisation.model_copy(update={"steps": 10, "warmup_steps": 0, "decay_steps": 0})
     assert {learning_rate(number, settings) for number in range(10)} == {settings.learning_rate}
+
+
+def test_a_learner_shows_its_network_the_plan_that_lacks_an_organ(recipe, pairs):
+    learner = JointLearner(recipe, torch.device("cpu"))
+    patch = draw_patch(pairs, recipe, default_rng(0))
+    seen = []
+    learner.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    learner.step(patch._replace(planned_labels=torch.zeros_like(patch.moving_labels)), 0)
+    assert patch.moving_labels.any()
+    assert not seen[0].any()
