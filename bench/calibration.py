@@ -19,17 +19,14 @@ import numpy as np
 
 from bench.calibration_report import as_markdown
 from bench.markdown import tell, write_report
-from bench.paths import delivered
+from bench.paths import delivered, recontoured
 from bench.unseen_material import cone_beam, contrast_in_bladder, hip_prosthesis, ordinary
 from imaging.arrays import FloatVoxels
 from imaging.backends.protocol import Backend
-from imaging.case import Case, RecontourOptions
+from imaging.case import RecontourOptions
 from imaging.errors import RecontouringError
 from imaging.findings import Verdict
 from imaging.model import RecontouringModel, load_model
-from imaging.plausibility_limits import PlausibilityLimits
-from imaging.recontour import recontour
-from imaging.timing import Stopwatch
 from phantom.case import CLINIC_A, PhantomCase, make_case
 from phantom.contours import LABELS
 from recontour.scoring import patches_of, score
@@ -93,9 +90,8 @@ def _contours(kind: str, case: PhantomCase, model: RecontouringModel) -> Iterato
     truth = patches_of(case.daily_structures, case.daily.geometry, daily=case.daily.geometry)
     names = {roi.number: roi.name for roi in case.planning_structures.rois if roi.name in LABELS}
     organs = {number: patch for number, patch in truth.items() if number in names}
-    inputs = Case(case.planning, case.planning_structures, case.daily)
     for way, network, options in ways:
-        answer = recontour(inputs, network, limits=PlausibilityLimits(), options=options, stopwatch=Stopwatch())
+        answer = recontoured(case, network, options)
         _, recommended = delivered(answer)
         for one in score(organs, {"found": recommended}, names):
             said = [finding for finding in answer.findings if finding.roi_number == one.number]

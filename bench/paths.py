@@ -76,13 +76,13 @@ def distances(case: PhantomCase, model: RecontouringModel) -> Mapping[tuple[str,
     }
 
 
-def recontoured(case: PhantomCase, model: RecontouringModel) -> Recontouring:
-    """What the service makes of a case, with its defaults."""
+def recontoured(case: PhantomCase, model: RecontouringModel, options: RecontourOptions | None = None) -> Recontouring:
+    """What the service makes of a case, with its defaults where no options are given."""
     return recontour(
         Case(case.planning, case.planning_structures, case.daily),
         model,
         limits=PlausibilityLimits(),
-        options=RecontourOptions(),
+        options=options or RecontourOptions(),
         stopwatch=Stopwatch(),
     )
 
