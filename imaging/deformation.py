@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels, Points
-from imaging.displacement import jacobian_determinant, least_determinant, taper_weight, to_daily, vectors_on
+from imaging.displacement import (
+    jacobian_determinant,
+    least_determinant,
+    reaching,
+    taper_weight,
+    to_daily,
+    vectors_on,
+)
 from imaging.findings import Finding, Verdict
 from imaging.gas import without_gas
 from imaging.geometry import VolumeGeometry
@@ -129,12 +136,22 @@ def choose_deformation(
 def _refined(daily: Volume, planning: Volume, judge: "_Judge", start: DvfVoxels) -> DvfVoxels:
     """The refinement's whole field, without a step where the judged grid ends inside the daily scan."""
     grid, affine = judge.grid, judge.affine
-    pulled = pull_together(fixed=judge.fixed, moving=judge.moving, affine=affine, grid=grid, start=start).vectors
+    # At its own points a search makes the images more alike than between them, and would be preferred to the fit.
+    x, y, z = (mm + GRID_MM / 2 for mm in grid.origin_mm)
+    beside = VolumeGeometry(grid.shape, (x, y, z), grid.spacing_mm)
+    begun = _moved_over(start, grid, beside)
+    found = pull_together(fixed=judge.fixed, moving=judge.moving, affine=affine, grid=beside, start=begun)
+    pulled = _moved_over(found.vectors, beside, grid)
     fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
     # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
     earned = _weight(judge.distance(pulled), judge.distance(fitted), gain=FIT_GAIN)
     refined = pulled + (fitted - pulled) * earned
     return start + (refined - start) * _border(grid, daily.geometry)
+
+
+def _moved_over(vectors: DvfVoxels, grid: VolumeGeometry, target: VolumeGeometry) -> DvfVoxels:
+    """The same field on a grid less than a voxel away."""
+    return vectors_on((reaching(DisplacementField(vectors, grid), GRID_MM),), target)
 
 
 def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affine: AffineTransform) -> VolumeGeometry:

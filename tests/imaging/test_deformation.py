@@ -1,13 +1,15 @@
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+import imaging.deformation
 from imaging.deformation import GRID_MM, choose_deformation, judged_grid, unfolded
 from imaging.displacement import jacobian_determinant, least_determinant, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks
 from imaging.propagation import propagate
+from imaging.refinement import refine
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from tests.imaging.registration_cases import GRID, MadeUpCase, made_up_case, smooth_field
 
@@ -33,6 +35,22 @@ def test_the_refinement_finds_a_known_motion_and_says_so(case: MadeUpCase) -> No
     assert overlap(case, chosen.deformation) > 0.95
     (patch,) = propagate(case.masks, chosen.deformation, GRID)
     assert chosen.carried_by(patch) == "refinement"
+
+
+def test_the_search_is_judged_half_a_voxel_beside_the_points_where_it_made_the_images_alike(
+    case: MadeUpCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[VolumeGeometry] = []
+
+    def watched(**given: Any) -> DisplacementField:
+        searched.append(given["grid"])
+        return refine(**given)
+
+    monkeypatch.setattr(imaging.deformation, "pull_together", watched)
+    chosen = choose_deformation(daily=case.daily, planning=case.planning, affine=IDENTITY, network=None)
+    (grid,) = searched
+    assert grid.shape == chosen.geometry.shape
+    assert np.subtract(grid.origin_mm, chosen.geometry.origin_mm).tolist() == [2.0, 2.0, 2.0]
 
 
 def test_an_organ_that_fills_with_contrast_is_not_ruined() -> None:
