@@ -21,7 +21,8 @@ from typing import Any
 
 from bench.final_report import as_markdown
 from bench.markdown import tell, write_report
-from bench.paths import delivered, recontoured
+from bench.paths import recontoured, steps_of
+from bench.phantom_truth import distances
 from bench.unseen import told_of
 from imaging.alignment import align
 from imaging.masks import RoiPatch
@@ -31,7 +32,6 @@ from imaging.rasterize import rasterize
 from imaging.transforms import Deformation
 from phantom.case import CLINIC_A, CLINIC_B, PhantomCase, make_case
 from phantom.contours import LABELS
-from recontour.scoring import patches_of, score
 from training.baselines.elastix import elastix_systems
 from training.baselines.hybrid import hybrid_systems
 from training.dataset import HeldOutCase
@@ -140,16 +140,9 @@ def _measures(options: argparse.Namespace) -> dict[str, Callable[[PhantomCase], 
 
 def _of_service(model: RecontouringModel, case: PhantomCase) -> dict[str, Any]:
     answer = recontoured(case, model)
-    paths, recommended = delivered(answer)
-    affine = patches_of(
-        case.planning_structures,
-        case.planning.geometry,
-        daily=case.daily.geometry,
-        affine=align(fixed=case.daily, moving=case.planning),
-    )
     numbers = {roi.name: roi.number for roi in case.planning_structures.rois}
     return {
-        "mm": _distances(case, {"affine": affine, **paths, "recommended": recommended}),
+        "mm": distances(case, steps_of(case, answer)),
         "told": {organ: told_of(answer.findings, numbers[organ]) for organ in LABELS},
     }
 
@@ -162,7 +155,7 @@ def _of_peer(system: System, case: PhantomCase) -> dict[str, Any]:
     masks = rasterize(case.planning_structures, case.planning.geometry, within=True)
     points = {patch.roi_number: patch for patch in propagate(masks, deformation, case.daily.geometry)}
     return {
-        "mm": _distances(
+        "mm": distances(
             case,
             {
                 f"{system.name}, label map": _by_roi(case, found.paths["registration"]),
@@ -175,7 +168,7 @@ def _of_peer(system: System, case: PhantomCase) -> dict[str, Any]:
 def _of_network(system: System, case: PhantomCase) -> dict[str, Any]:
     paths = system.contour(_held_out(case)).paths
     rows = {f"{system.name}, {NAMES[path]}": _by_roi(case, paths[path]) for path in NAMES if path in paths}
-    return {"mm": _distances(case, rows)}
+    return {"mm": distances(case, rows)}
 
 
 def _held_out(case: PhantomCase) -> HeldOutCase:
@@ -193,15 +186,6 @@ def _by_roi(case: PhantomCase, patches: Sequence[RoiPatch]) -> dict[int, RoiPatc
     name_of = {label: name for name, label in LABELS.items()}
     numbers = {roi.name: roi.number for roi in case.planning_structures.rois}
     return {numbers[name_of[patch.roi_number]]: patch for patch in patches}
-
-
-def _distances(case: PhantomCase, rows: Mapping[str, Mapping[int, RoiPatch]]) -> dict[str, dict[str, float | None]]:
-    truth = patches_of(case.daily_structures, case.daily.geometry, daily=case.daily.geometry)
-    names = {roi.number: roi.name for roi in case.planning_structures.rois}
-    organs = {number: patch for number, patch in truth.items() if names[number] in LABELS}
-    there = {row: {n: patch for n, patch in patches.items() if patch.inside.size} for row, patches in rows.items()}
-    scores = score(organs, there, names)
-    return {row: {one.name: one.mean_mm[row] for one in scores} for row in rows}
 
 
 def _read(folder: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -9,12 +9,11 @@ and once a path was chosen by them, nobody's test patients either.
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 
 from bench.markdown import table, tell
-from imaging.alignment import align
+from bench.phantom_truth import by_the_affine, distances
 from imaging.case import Case, Recontouring, RecontourOptions, RoiPath
 from imaging.masks import RoiPatch
 from imaging.model import RecontouringModel, load_model
@@ -22,7 +21,6 @@ from imaging.plausibility_limits import PlausibilityLimits
 from imaging.recontour import recontour
 from imaging.timing import Stopwatch
 from phantom.case import CLINIC_A, CLINIC_B, PhantomCase, make_case
-from recontour.scoring import patches_of, score
 
 STEPS = ("affine", "propagated", "segmented", "recommended")
 
@@ -34,12 +32,14 @@ def main() -> None:
     for clinic, first in ((CLINIC_A, options.seed), (CLINIC_B, options.seed + 1000)):
         for seed in range(first, first + options.patients):
             case = make_case(seed, clinic=clinic, in_plane=options.in_plane)
-            for (organ, step), distance in distances(case, model).items():
-                found[clinic.name, organ, step].append(distance)
+            for step, organs in distances(case, steps_of(case, recontoured(case, model))).items():
+                for organ, distance in organs.items():
+                    if distance is not None:
+                        found[clinic.name, organ, step].append(distance)
             tell(f"clinic {clinic.name}, patient {seed}")
     means = {place: mean(values) for place, values in found.items()}
-    organs = [organ.name for organ in model.manifest.organs]
-    rows = [[clinic, organ, *(means[clinic, organ, step] for step in STEPS)] for clinic in "AB" for organ in organs]
+    known = [organ.name for organ in model.manifest.organs]
+    rows = [[clinic, organ, *(means[clinic, organ, step] for step in STEPS)] for clinic in "AB" for organ in known]
     print(f"mean surface distance in mm, {options.patients} virtual patients of each clinic\n")
     print(table(["clinic", "organ", *STEPS], rows, digits=2))
     print()
@@ -55,25 +55,10 @@ def main() -> None:
         (options.model / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
-def distances(case: PhantomCase, model: RecontouringModel) -> Mapping[tuple[str, str], float]:
-    """Mean surface distance in mm by organ of the model and step."""
-    daily, plan = case.daily, case.planning_structures
-    answer = recontoured(case, model)
+def steps_of(case: PhantomCase, answer: Recontouring) -> dict[str, dict[int, RoiPatch]]:
+    """By step and ROI number: the affine, both paths, and what is recommended of them."""
     paths, recommended = delivered(answer)
-    affine = patches_of(
-        plan, case.planning.geometry, daily=daily.geometry, affine=align(fixed=daily, moving=case.planning)
-    )
-    truth = patches_of(case.daily_structures, daily.geometry, daily=daily.geometry)
-    names = {roi.number: roi.name for roi in plan.rois}
-    scores = score(truth, {"affine": affine, **paths, "recommended": recommended}, names)
-    known = {organ.name for organ in model.manifest.organs}
-    return {
-        (one.name, step): distance
-        for one in scores
-        if one.name in known
-        for step, distance in one.mean_mm.items()
-        if distance is not None
-    }
+    return {"affine": by_the_affine(case), **paths, "recommended": recommended}
 
 
 def recontoured(case: PhantomCase, model: RecontouringModel, options: RecontourOptions | None = None) -> Recontouring:

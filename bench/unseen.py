@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bench.markdown import table, tell
 from bench.paths import delivered, recontoured
+from bench.phantom_truth import by_the_affine
 from bench.unseen_material import KINDS
 from bench.unseen_picture import Shown, draw_picture
-from imaging.alignment import align
 from imaging.case import Recontouring
 from imaging.errors import RecontouringError
 from imaging.findings import Finding, Verdict
@@ -123,7 +123,7 @@ def _results(kind: str, case: PhantomCase, answer: Recontouring, organs: Sequenc
     # Organs that the plan lacks come segmented alone.
     number_of = {roi.name: roi.number for roi in (*answer.segmented.rois, *plan.rois)}
     found = recommended | {number: patch for number, patch in paths["segmented"].items() if number not in planned}
-    affine = patches_of(plan, case.planning.geometry, daily=daily, affine=align(fixed=case.daily, moving=case.planning))
+    affine = by_the_affine(case)
     drawn = patches_of(case.daily_structures, daily, daily=daily)
     truth = {
         number_of[roi.name]: drawn[roi.number]

@@ -6,7 +6,7 @@ is what it was held against. [A]: the number stands in the abstract, which was r
 Published:
 - Bladder, change between days, as SD: 106 cc with a full and 47 cc with an empty bladder, 30 patients with 3 CTs each.
   Pinkawa et al., Int J Radiat Oncol Biol Phys 64 (2006) 856-861 [A]. Ours, at the median of 190 cc: 0.24 x 190 = 46 cc
-  at clinic A, 0.85 x 190 = 162 cc at clinic B, clipped to 70-500 cc.
+  at clinic A; 156 cc over the patients of clinic B, after clipping to 70-500 cc: harder than published, on purpose.
 - Bladder on the planning CT: 184-757 ml, mean 373, SD 160, 17 patients told to drink. Cramp et al., J Med Radiat Sci 63
   (2016) 179-185 [A]. Ours is smaller (90-420 cc), as where nobody is told to drink: an assumption.
 - Prostate with vesicles against bone, supine, along AP, SD: 2.6 mm between patients, 2.4 mm from day to day; rotation
