@@ -13,7 +13,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-training referees check format docs openapi bench bench-providers bench-compressed bench-growth bench-peers bench-model bench-final bench-regression bench-page train export image image-test clean
+.PHONY: help setup demo test test-training referees check format docs openapi bench bench-providers bench-compressed bench-growth bench-peers bench-real bench-model bench-final bench-regression bench-page train export image image-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +115,9 @@ bench-growth: $(TEST) ## how each stage grows with slices, pixels, ROIs, corners
 
 bench-peers: $(PEERS) ## beside elastix, demons, plastimatch and ConvexAdam, scored on the same truth
 	$(BIN)/python -m bench.peers $(ARGS)
+
+bench-real: $(PEERS) ## the refinement and those others on a real CT under synthetic motion (RECONTOUR_SHARED)
+	$(BIN)/python -m bench.refinement --peers $(ARGS)
 
 # The model that the next two targets look at.
 MODEL ?= $(shell ls -d models/prostate-ct/* | sort -V | tail -n 1)

@@ -4,16 +4,16 @@ import itk
 import numpy as np
 import SimpleITK as sitk
 
+from bench.peer_methods import Scans
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
-from phantom.case import PhantomCase
 
 SPACING_MM = 2.0
 
 
-def affine_by_elastix(case: PhantomCase, threads: int) -> AffineTransform:
+def affine_by_elastix(scans: Scans, threads: int) -> AffineTransform:
     """From the daily to the planning patient."""
-    fixed, moving = (_image(volume) for volume in (case.daily, case.planning))
+    fixed, moving = (_image(volume) for volume in (scans.daily, scans.planning))
     method = itk.ElastixRegistrationMethod[type(fixed), type(moving)].New()
     method.SetFixedImage(fixed)
     method.SetMovingImage(moving)

@@ -1,8 +1,8 @@
 """What a user would run instead: each function finds a deformation from the daily to the planning patient.
 
 All get the same two CTs. elastix finds its own affine; the others start from SimpleITK's. What follows works on 2 mm
-voxels round the four pelvic organs, in the window of soft tissue, as in `training.baselines`: less than whole scans,
-which is in favour of these methods. The settings are those that their makers recommend, as far as they do.
+voxels round the planned organs, in the window of soft tissue, as in `training.baselines`: less than whole scans, which
+is in favour of these methods. The settings are those that their makers recommend, as far as they do.
 """
 
 import os
@@ -21,6 +21,7 @@ import SimpleITK as sitk
 
 from bench.alignment import simpleitk as affine_by_simpleitk
 from imaging.arrays import DvfVoxels, FloatVoxels, Points
+from imaging.plan import contour_points
 from imaging.transforms import AffineTransform, Deformation
 from imaging.volume import Volume
 from phantom.case import PhantomCase
@@ -63,6 +64,21 @@ class NotHere(Exception):
     """The method is not installed."""
 
 
+@dataclass(frozen=True, eq=False)
+class Scans:
+    """What a registration is given.
+
+    Attributes:
+        daily: The fixed image.
+        planning: The moving image.
+        outlines: (n, 3) corners of the planned organs, LPS millimetres on the planning patient.
+    """
+
+    daily: Volume
+    planning: Volume
+    outlines: Points
+
+
 @dataclass(frozen=True)
 class Peer:
     """A method beside recontour.
@@ -75,33 +91,34 @@ class Peer:
 
     name: str
     what: str
-    find: Callable[[PhantomCase, int], Deformation]
+    find: Callable[[Scans, int], Deformation]
 
 
-def around(case: PhantomCase) -> Points:
-    """The planned outlines of the four organs."""
-    contours = [(c.z_mm, c.xy_mm) for roi in case.planning_structures.rois if roi.name in ORGANS for c in roi.contours]
-    return np.concatenate([np.column_stack([xy, np.full(len(xy), z)]) for z, xy in contours])
+def scans_of(case: PhantomCase) -> Scans:
+    """A virtual patient with the outlines of the four pelvic organs."""
+    plan = case.planning_structures
+    organs = {roi.number for roi in plan.rois if roi.name in ORGANS}
+    return Scans(case.daily, case.planning, contour_points(plan, organs))
 
 
-def elastix(case: PhantomCase, threads: int, setting: int) -> Deformation:
+def elastix(scans: Scans, threads: int, setting: int) -> Deformation:
     """elastix's affine, then its B-spline with one of the settings of `training.baselines.elastix`."""
     if not find_spec("itk"):
         raise NotHere("itk-elastix is not installed: extra 'baselines'")
     from bench.peer_elastix import affine_by_elastix
     from training.baselines.elastix import SETTINGS, registered
 
-    affine = affine_by_elastix(case, threads)
-    pair = _pair(case, affine, SETTINGS[setting].spacing_mm)
+    affine = affine_by_elastix(scans, threads)
+    pair = _pair(scans, affine, SETTINGS[setting].spacing_mm)
     return deformation_of(pair, registered(pair, SETTINGS[setting], threads=threads))
 
 
-def demons(case: PhantomCase, threads: int) -> Deformation:
+def demons(scans: Scans, threads: int) -> Deformation:
     """Fast symmetric forces demons (Vercauteren et al., NeuroImage 2009) on three levels."""
-    affine = affine_by_simpleitk(case.daily, case.planning)
+    affine = affine_by_simpleitk(scans.daily, scans.planning)
     field: sitk.Image | None = None
     for spacing_mm, iterations in DEMONS_LEVELS:
-        pair = _pair(case, affine, spacing_mm)
+        pair = _pair(scans, affine, spacing_mm)
         fixed, moving = (_image(hu, pair) for hu in _windowed(pair))
         method = sitk.FastSymmetricForcesDemonsRegistrationFilter()
         method.SetNumberOfIterations(iterations)
@@ -113,11 +130,11 @@ def demons(case: PhantomCase, threads: int) -> Deformation:
     return deformation_of(pair, _vectors(sitk.GetArrayFromImage(field)))
 
 
-def plastimatch(case: PhantomCase, threads: int) -> Deformation:
+def plastimatch(scans: Scans, threads: int) -> Deformation:
     """B-spline by L-BFGS-B on three levels, mean squares. Its clock holds writing and reading the files between."""
     if which("plastimatch") is None:
         raise NotHere("the command plastimatch is not installed: apt-get install plastimatch")
-    pair = _pair(case, affine_by_simpleitk(case.daily, case.planning), SPACING_MM)
+    pair = _pair(scans, affine_by_simpleitk(scans.daily, scans.planning), SPACING_MM)
     with tempfile.TemporaryDirectory() as folder:
         for name, hu in zip(("fixed", "moving"), _windowed(pair), strict=True):
             sitk.WriteImage(_image(hu, pair), f"{folder}/{name}.nrrd")
@@ -133,13 +150,13 @@ def plastimatch(case: PhantomCase, threads: int) -> Deformation:
     return deformation_of(pair, _vectors(found))
 
 
-def convex_adam(case: PhantomCase, threads: int) -> Deformation:
+def convex_adam(scans: Scans, threads: int) -> Deformation:
     """ConvexAdam with MIND features (Siebert et al. 2024), settings of the package, in a process of its own."""
     python = os.environ.get(OTHER_PYTHON, sys.executable)
     probe = subprocess.run([python, "-c", "import convexAdam"], capture_output=True, check=False)
     if probe.returncode:
         raise NotHere("convexAdam is not installed: extra 'peers'")
-    pair = _pair(case, affine_by_simpleitk(case.daily, case.planning), SPACING_MM)
+    pair = _pair(scans, affine_by_simpleitk(scans.daily, scans.planning), SPACING_MM)
     with tempfile.TemporaryDirectory() as folder:
         fixed, moving = _windowed(pair)
         np.savez(f"{folder}/pair.npz", fixed=fixed, moving=moving)
@@ -154,8 +171,8 @@ def convex_adam(case: PhantomCase, threads: int) -> Deformation:
 
 
 PEERS = (
-    Peer("elastix-Par0035", "elastix: affine + B-spline, Par0035", lambda case, threads: elastix(case, threads, 0)),
-    Peer("elastix-10mm", "elastix: affine + B-spline, tuned here", lambda case, threads: elastix(case, threads, 1)),
+    Peer("elastix-Par0035", "elastix: affine + B-spline, Par0035", lambda scans, threads: elastix(scans, threads, 0)),
+    Peer("elastix-10mm", "elastix: affine + B-spline, tuned here", lambda scans, threads: elastix(scans, threads, 1)),
     Peer("demons", "SimpleITK: affine + symmetric demons", demons),
     Peer("plastimatch", "SimpleITK affine + plastimatch B-spline", plastimatch),
     Peer("convexadam", "SimpleITK affine + ConvexAdam (MIND)", convex_adam),
@@ -168,9 +185,9 @@ def spent_s() -> float:
     return here.ru_utime + here.ru_stime + there.ru_utime + there.ru_stime
 
 
-def _pair(case: PhantomCase, affine: AffineTransform, spacing_mm: float) -> ScanPair:
-    daily, planning = Volume(case.daily.hu, case.daily.geometry), Volume(case.planning.hu, case.planning.geometry)
-    return scan_pair(daily=daily, planning=planning, affine=affine, around_mm=around(case), spacing_mm=spacing_mm)
+def _pair(scans: Scans, affine: AffineTransform, spacing_mm: float) -> ScanPair:
+    daily, planning = (Volume(volume.hu, volume.geometry) for volume in (scans.daily, scans.planning))
+    return scan_pair(daily=daily, planning=planning, affine=affine, around_mm=scans.outlines, spacing_mm=spacing_mm)
 
 
 def _windowed(pair: ScanPair) -> tuple[FloatVoxels, FloatVoxels]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.peer_methods import ORGANS, PEERS, NotHere, spent_s
+from bench.peer_methods import ORGANS, PEERS, NotHere, scans_of, spent_s
 from imaging.alignment import align
 from imaging.case import Case, RecontourOptions
 from imaging.deformation import choose_deformation
@@ -52,9 +52,9 @@ def main() -> None:
         model.warm_up()
         found = _with_network(case, model)
     else:
-        find = {REGISTRATION: lambda case, _: _registered(case, masks)} | {peer.name: peer.find for peer in PEERS}
+        find = {REGISTRATION: lambda *_: _registered(case, masks)} | {peer.name: peer.find for peer in PEERS}
         try:
-            found = _carried(case, masks, lambda: find[options.name](case, options.threads))
+            found = _carried(case, masks, lambda: find[options.name](scans_of(case), options.threads))
         except NotHere as error:
             found = {"skipped": str(error)}
     print(json.dumps(found))
