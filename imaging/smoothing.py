@@ -18,7 +18,8 @@ def smooth(stack: FloatVoxels, sigma: float) -> FloatVoxels:
     taps = (taps / taps.sum()).astype(np.float32)
     between = np.empty(stack.shape, dtype=np.float32)
     out = np.empty(stack.shape, dtype=np.float32)
-    _smooth_planes(np.ascontiguousarray(stack, dtype=np.float32), taps, between)
+    # A read-only array is another type to the compiler, which would then compile while a patient waits.
+    _smooth_planes(np.require(stack, dtype=np.float32, requirements=["C", "W"]), taps, between)
     _smooth_across(between, taps, out)
     return out
 

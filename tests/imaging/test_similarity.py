@@ -1,5 +1,6 @@
 import numpy as np
 
+from imaging import smoothing
 from imaging.matching import search, sub_voxel_step
 from imaging.similarity import BITS, describe, local_distance
 from imaging.smoothing import smooth
@@ -72,3 +73,12 @@ def test_a_step_of_half_a_voxel_goes_the_right_way() -> None:
     # `there` shows at i what `here` shows at i + 1/2, so the place of `here` lies half a voxel lower in `there`.
     assert -0.8 < along < -0.2
     assert abs(across) < 0.1
+
+
+def test_a_read_only_field_is_smoothed_by_the_kernel_that_was_compiled_for_all_others():
+    stack = np.random.default_rng(0).normal(0, 1, (3, 6, 7, 8)).astype(np.float32)
+    known = smooth(stack, 1.0)
+    kernels = len(smoothing._smooth_planes.signatures)
+    stack.flags.writeable = False
+    assert np.array_equal(smooth(stack, 1.0), known)
+    assert len(smoothing._smooth_planes.signatures) == kernels
