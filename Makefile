@@ -122,10 +122,11 @@ bench-real: $(PEERS) ## the refinement and those others on a real CT under synth
 # The model that the next two targets look at.
 MODEL ?= $(shell ls -d models/prostate-ct/* | sort -V | tail -n 1)
 
-bench-model: $(TEST) ## paths, strange material and plausibility limits of a model on virtual patients: MODEL=models/NAME/VERSION
+bench-model: $(TEST) ## paths, plausibility limits, strange material and precision of a model on virtual patients: MODEL=models/NAME/VERSION
 	$(BIN)/python -m bench.paths $(MODEL)
 	$(BIN)/python -m bench.calibration $(MODEL)
 	$(BIN)/python -m bench.unseen $(MODEL)
+	$(BIN)/python -m bench.precision $(MODEL)
 
 bench-final: $(TRAINING) ## a release beside elastix, Hybrid and trained networks, on virtual patients: ARGS="--out FOLDER"
 	$(BIN)/python -m bench.final $(MODEL) $(ARGS)
