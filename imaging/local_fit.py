@@ -66,16 +66,21 @@ def fit_locally(
         affine: From the fixed to the moving patient.
         field: The displacement so far; its grid is the region that is fitted.
     """
-    for level in LEVELS:
-        field = _fitted(fixed, moving, affine, field, level)
+    compared_mm = np.inf
+    for wanted in LEVELS:
+        level = wanted._replace(spacing_mm=_spacing_mm(field.geometry, wanted))
+        # In a region too large for finer voxels a second level would look at the same ones again, and cost accuracy.
+        if level.spacing_mm < compared_mm:
+            field = _fitted(fixed, moving, affine, field, level)
+            compared_mm = level.spacing_mm
     return field
 
 
 def _fitted(
     fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField, level: Level
 ) -> DisplacementField:
-    grid = field.geometry.covering((_spacing_mm(field.geometry, level),) * 3)
-    spacing_mm = grid.spacing_mm[0]
+    spacing_mm = level.spacing_mm
+    grid = field.geometry.covering((spacing_mm,) * 3)
     blocks = grid.in_blocks(STRIDE)
     still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
     here = _soft(resample_deformed(fixed.coarsened(grid.spacing_mm), still, affine=AffineTransform.identity())[0])

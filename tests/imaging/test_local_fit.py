@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from imaging import local_fit
 from imaging.arrays import FloatVoxels
 from imaging.geometry import VolumeGeometry
 from imaging.local_fit import LEVELS, fit_locally
@@ -65,3 +66,14 @@ def test_a_region_beyond_the_planning_scan_keeps_its_start() -> None:
     start = DisplacementField(np.full((3, *REGION.shape), 500.0, np.float32), REGION)
     volume = Volume(scan((0, 0, 0)).astype(np.int16), GRID)
     assert np.allclose(fit_locally(fixed=volume, moving=volume, affine=IDENTITY, field=start).vectors, 500.0)
+
+
+def test_a_region_too_large_for_finer_voxels_is_fitted_on_one_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, moving = scan((2.5, -1.5, 1.0), noise_hu=10.0, seed=1), scan((0, 0, 0), noise_hu=10.0, seed=2)
+    both = fitted(fixed, moving)
+    # 116 x 116 x 96 mm in 40 000 voxels: 3.2 mm, more than either level asks for.
+    monkeypatch.setattr(local_fit, "MOST_VOXELS", 40_000)
+    large = fitted(fixed, moving)
+    monkeypatch.setattr(local_fit, "LEVELS", LEVELS[:1])
+    assert np.array_equal(large, fitted(fixed, moving))
+    assert not np.array_equal(large, both)
