@@ -128,7 +128,7 @@ bench-model: $(TEST) ## paths, plausibility limits, strange material and precisi
 	$(BIN)/python -m bench.unseen $(MODEL)
 	$(BIN)/python -m bench.precision $(MODEL)
 
-bench-final: $(TRAINING) ## a release beside elastix, Hybrid and trained networks, on virtual patients: ARGS="--out FOLDER"
+bench-final: $(TRAINING) ## a release beside elastix, Hybrid and trained networks, on virtual patients: ARGS="--seed SEED --out FOLDER"
 	$(BIN)/python -m bench.final $(MODEL) $(ARGS)
 
 bench-regression: $(TEST) ## whether a stage became slower, against bench/regression.json; ARGS=--write stores anew

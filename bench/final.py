@@ -1,11 +1,12 @@
 """The final table of a release: the service, elastix, Hybrid and trained networks on virtual patients whom nobody used.
 
-    python -m bench.final models/prostate-ct/1.0.0 --out FOLDER [--seed 10000] [--networks NAME=RUN ...] [--workers 2]
+    python -m bench.final models/prostate-ct/1.0.0 --seed SEED --out FOLDER [--networks NAME=RUN ...] [--workers 2]
 
 FOLDER/CASE/SYSTEM.json holds the mean surface distances of one system on one case, and what is there is not done
-again, if model and pixels are the same; FOLDER/final.json and final.md are written from all of them. Patients of clinic
-A have the seeds SEED on, those of clinic B SEED + 1000 on. elastix and Hybrid run with the settings that were best on
-validation patients, see docs/model-development.md; Hybrid's bladder is segmented by the model.
+again, if model and pixels are the same (whether the service or the phantom changed since is not noticed: name another
+folder then); FOLDER/final.json and final.md are written from all of them. Patients of clinic A have the seeds SEED on,
+those of clinic B SEED + 1000 on. elastix and Hybrid run with the settings that were best on validation patients, see
+docs/model-development.md; Hybrid's bladder is segmented by the model.
 """
 
 import argparse
@@ -207,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="models/NAME/VERSION")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=10000, help="of the first patient; of clinic B 1000 more")
+    parser.add_argument(
+        "--seed", type=int, required=True, help="of the first patient, whom nobody used yet; of clinic B 1000 more"
+    )
     parser.add_argument("--clinic-a", type=int, default=6, help="patients")
     parser.add_argument("--days-a", type=int, default=1, help="of each patient")
     parser.add_argument("--clinic-b", type=int, default=14, help="patients")
