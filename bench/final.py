@@ -1,16 +1,17 @@
 """The final table of a release: the service, elastix, Hybrid and trained networks on virtual patients whom nobody used.
 
     python -m bench.final models/prostate-ct/1.0.0 --seed SEED --out FOLDER [--networks NAME=RUN ...] [--workers 2]
+        [--kept docs/prostate-ct-1.0.0/final.json]
 
 FOLDER/CASE/SYSTEM.json holds the mean surface distances of one system on one case, and what is there is not done
 again, if model and pixels are the same (whether the service or the phantom changed since is not noticed: name another
-folder then); FOLDER/final.json and final.md are written from all of them. Patients of clinic A have the seeds SEED on,
-those of clinic B SEED + 1000 on. elastix and Hybrid run with the settings that were best on validation patients, see
-docs/model-development.md; Hybrid's bladder is segmented by the model.
+folder then); FOLDER/final.json and final.md are written from all of them. The final.json of an earlier run with the
+same model, seed and days, named as --kept, fills the folder first: so a network that was trained later joins its table.
+Patients of clinic A have the seeds SEED on, those of clinic B SEED + 1000 on. elastix and Hybrid run with the settings
+that were best on validation patients, see docs/model-development.md; Hybrid's bladder is segmented by the model.
 """
 
 import argparse
-import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.final_report import as_markdown
+from bench.final_store import SERVICE, Store
 from bench.markdown import tell, write_report
 from bench.paths import recontoured, steps_of
 from bench.phantom_truth import distances
@@ -41,7 +43,6 @@ from training.evaluation.system import PathName, System
 from training.pairs import LabelledScan
 
 ELASTIX, HYBRID = "elastix 10 mm, 4 resolutions", "Hybrid, light bladder"
-SERVICE = "service"
 NAMES: Mapping[PathName, str] = {"segmentation": "segmented", "registration": "propagated"}
 
 Millimetres = Mapping[str, Mapping[str, float | None]]
@@ -78,45 +79,38 @@ def main() -> None:
         for patient in range(patients)
         for day in range(1, days + 1)
     ]
-    _claim(options)
+    store = _store(options)
+    store.claim()
+    if options.kept:
+        store.take_over(json.loads(options.kept.read_text()), [one.name for one in wanted])
     # Neighbouring cases differ in work, so each process takes every n-th.
     shares = [wanted[first :: options.workers] for first in range(options.workers)]
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for task in as_completed([pool.submit(complete, options, share) for share in shares]):
             task.result()
     content = {
-        "model": f"{options.model.parent.name} {options.model.name}",
+        "model": store.identity,
         "in_plane": options.in_plane,
-        "cases": {one.name: _read(options.out / one.name, _names(options)) for one in wanted},
+        "cases": {one.name: store.read(one.name, _names(options)) for one in wanted},
     }
     print(write_report(options.out / "final", content, as_markdown))
 
 
 def complete(options: argparse.Namespace, wanted: Sequence[Wanted]) -> None:
     """Measure what is missing of some cases."""
-    measures = _measures(options)
+    store, measures = _store(options), _measures(options)
     for one in wanted:
-        folder = options.out / one.name
-        missing = {name: measure for name, measure in measures.items() if not _file(folder, name).is_file()}
+        missing = {name: measure for name, measure in measures.items() if not store.has(one.name, name)}
         if not missing:
             continue
         case = one.drawn(options.in_plane)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, measure in missing.items():
-            file = _file(folder, name)
-            file.with_suffix(".part").write_text(json.dumps(measure(case), indent=1) + "\n")
-            file.with_suffix(".part").replace(file)
+            store.write(one.name, name, measure(case))
         tell(one.name)
 
 
-def _claim(options: argparse.Namespace) -> None:
-    """Make the folder this model's, or find that it is: numbers of another one must not stand under its name."""
-    digest = hashlib.sha256((options.model / "model.onnx").read_bytes()).hexdigest()
-    setting, file = {"model": digest, "in_plane": options.in_plane}, options.out / "setting.json"
-    if file.is_file() and json.loads(file.read_text()) != setting:
-        raise SystemExit(f"{options.out} holds results of another model or other pixels; name another folder")
-    options.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(setting) + "\n")
+def _store(options: argparse.Namespace) -> Store:
+    return Store(options.out, options.model, options.in_plane)
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -189,21 +183,6 @@ def _by_roi(case: PhantomCase, patches: Sequence[RoiPatch]) -> dict[int, RoiPatc
     return {numbers[name_of[patch.roi_number]]: patch for patch in patches}
 
 
-def _read(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Some systems of one case as one."""
-    mm: dict[str, Any] = {}
-    told: dict[str, Any] = {}
-    for name in names:
-        content = json.loads(_file(folder, name).read_text())
-        mm |= content["mm"]
-        told |= content.get("told", {})
-    return {"mm": mm, "told": told}
-
-
-def _file(folder: Path, system: str) -> Path:
-    return folder / f"{system.replace(',', '').replace(' ', '-')}.json"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="models/NAME/VERSION")
@@ -217,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--days-b", type=int, default=3, help="of each patient")
     parser.add_argument("--in-plane", type=int, default=320, help="rows and columns")
     parser.add_argument("--networks", nargs="*", default=[], metavar="NAME=RUN", help="trained for comparison")
+    parser.add_argument("--kept", type=Path, help="final.json of an earlier run: what stands in it is not done again")
     parser.add_argument("--workers", type=int, default=2)
     return parser
 
