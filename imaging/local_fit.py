@@ -4,7 +4,8 @@ Around each place the shift that makes the warped planning CT equal the daily on
 equations, summed over a Gaussian window (Lucas and Kanade, IJCAI 1981; both images' gradients as in Malis, ICRA 2004).
 Contents without a counterpart, such as contrast medium, count little (Cauchy weights), and gas with its rim not at all.
 It needs a start within a wall's width, which the searches of `refinement` give, and it sees finer than their
-descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md, 0008-gas.md and 0009-finer.md.
+descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md, 0008-gas.md and
+0012-own-voxels.md.
 """
 
 from typing import NamedTuple
@@ -26,7 +27,7 @@ class Level(NamedTuple):
 
     Attributes:
         spacing_mm: Of the voxels that are compared, at least.
-        window_mm: Standard deviation of the window round every place.
+        window_mm: Standard deviation of the window round every place, at least.
         steps: How many.
     """
 
@@ -34,10 +35,22 @@ class Level(NamedTuple):
     window_mm: float
     steps: int
 
+    def on(self, region: VolumeGeometry, own_mm: float) -> "Level":
+        """The level that a region allows, and CTs whose own voxels have edges of `own_mm`."""
+        x, y, z = region.size_mm
+        spacing_mm = max(self.spacing_mm, own_mm, float(np.cbrt(x * y * z / MOST_VOXELS)))
+        return self._replace(spacing_mm=spacing_mm, window_mm=max(self.window_mm, OWN_VOXELS * own_mm))
 
-LEVELS = (Level(3.0, 8.0, steps=4), Level(1.8, 6.0, steps=3))
+
+LEVELS = (Level(3.0, 8.0, steps=2), Level(1.8, 4.0, steps=4))
 MOST_VOXELS = 2_000_000
 """A larger region is compared more coarsely, because the treatment machine waits."""
+
+OWN_VOXELS = 2.8
+"""Standard deviation of a window in voxels of the coarser CT, at least: over fewer, the fit follows their noise."""
+
+FINER = 0.9
+"""A level is left out unless its voxels are below this share of those before: it would look at the same again."""
 
 LOWER_HU, UPPER_HU = -160.0, 240.0
 """Soft tissue; gas is as dark as fat's edge and metal no brighter than bone's rim, so neither pulls harder."""
@@ -66,11 +79,11 @@ def fit_locally(
         affine: From the fixed to the moving patient.
         field: The displacement so far; its grid is the region that is fitted.
     """
+    own_mm = float(np.cbrt(1000 * max(fixed.geometry.voxel_cc, moving.geometry.voxel_cc)))
     compared_mm = np.inf
     for wanted in LEVELS:
-        level = wanted._replace(spacing_mm=_spacing_mm(field.geometry, wanted))
-        # In a region too large for finer voxels a second level would look at the same ones again, and cost accuracy.
-        if level.spacing_mm < compared_mm:
+        level = wanted.on(field.geometry, own_mm)
+        if level.spacing_mm < FINER * compared_mm:
             field = _fitted(fixed, moving, affine, field, level)
             compared_mm = level.spacing_mm
     return field
@@ -100,11 +113,6 @@ def _fitted(
 
 def _soft(hu: FloatVoxels) -> FloatVoxels:
     return np.clip(hu, np.float32(LOWER_HU), np.float32(UPPER_HU), out=hu)
-
-
-def _spacing_mm(region: VolumeGeometry, level: Level) -> float:
-    x, y, z = region.size_mm
-    return max(level.spacing_mm, float(np.cbrt(x * y * z / MOST_VOXELS)))
 
 
 @numba.njit(cache=True, parallel=True)

@@ -29,9 +29,11 @@ def scan(shift_mm: tuple[float, float, float], noise_hu: float = 0.0, seed: int 
     return (hu + np.random.default_rng(seed).normal(0, noise_hu, GRID.shape)).astype(np.float32)
 
 
-def fitted(fixed: FloatVoxels, moving: FloatVoxels, start_mm: float = 0.0) -> FloatVoxels:
+def fitted(
+    fixed: FloatVoxels, moving: FloatVoxels, start_mm: float = 0.0, *, grid: VolumeGeometry = GRID
+) -> FloatVoxels:
     start = DisplacementField(np.full((3, *REGION.shape), start_mm, np.float32), REGION)
-    volumes = [Volume(hu.astype(np.int16), GRID) for hu in (fixed, moving)]
+    volumes = [Volume(hu.astype(np.int16), grid) for hu in (fixed, moving)]
     return fit_locally(fixed=volumes[0], moving=volumes[1], affine=IDENTITY, field=start).vectors
 
 
@@ -77,3 +79,19 @@ def test_a_region_too_large_for_finer_voxels_is_fitted_on_one_level(monkeypatch:
     monkeypatch.setattr(local_fit, "LEVELS", LEVELS[:1])
     assert np.array_equal(large, fitted(fixed, moving))
     assert not np.array_equal(large, both)
+
+
+def test_cts_of_three_millimetre_voxels_are_fitted_on_one_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    coarse = VolumeGeometry((33, 40, 40), (-58.5, -58.5, -48.0), (3.0, 3.0, 3.0))
+    z, y, x = np.meshgrid(*(coarse.axis_mm(axis) for axis in "zyx"), indexing="ij")
+    scans = [tissue(np.stack([x + shift, y, z])).astype(np.float32) for shift in (2.5, 0.0)]
+    both = fitted(scans[0], scans[1], grid=coarse)
+    monkeypatch.setattr(local_fit, "LEVELS", LEVELS[:1])
+    assert np.array_equal(both, fitted(scans[0], scans[1], grid=coarse))
+
+
+@pytest.mark.parametrize(("own_mm", "window_mm"), [(1.0, 4.0), (1.5, 4.2), (2.5, 7.0), (4.0, 11.2)])
+def test_a_window_holds_enough_of_the_cts_own_voxels(own_mm: float, window_mm: float) -> None:
+    level = LEVELS[1].on(REGION, own_mm)
+    assert level.window_mm == pytest.approx(window_mm)
+    assert level.spacing_mm == pytest.approx(max(1.8, own_mm))
