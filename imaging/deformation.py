@@ -23,14 +23,14 @@ from imaging.displacement import (
     vectors_on,
 )
 from imaging.findings import Finding, Verdict
-from imaging.gas import without_gas
+from imaging.gas import PAINT, beside_paint, without_gas
 from imaging.geometry import VolumeGeometry
 from imaging.local_fit import fit_locally
 from imaging.masks import PackedMasks, RoiPatch, VoxelBox
 from imaging.refinement import described_at
 from imaging.refinement import refine as pull_together
-from imaging.resampling import resample_deformed
-from imaging.similarity import describe, local_distance
+from imaging.resampling import resample, resample_deformed
+from imaging.similarity import REACH, describe, local_distance
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import COMPARED_MM, Volume
@@ -110,7 +110,7 @@ def choose_deformation(
         masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
     """
     grid = judged_grid(daily.geometry, masks, affine)
-    judge = _Judge(without_gas(daily.compared), without_gas(planning.compared), affine, grid)
+    judge = Judge(daily.compared, planning.compared, affine, grid)
     findings: list[Finding] = []
     step = np.zeros(grid.shape, dtype=np.uint8)
     total = np.zeros((3, *grid.shape), dtype=np.float32)
@@ -133,7 +133,7 @@ def choose_deformation(
     return ChosenDeformation(Deformation(affine, fields), tuple(findings), step, determinant, grid)
 
 
-def _refined(daily: Volume, planning: Volume, judge: "_Judge", start: DvfVoxels) -> DvfVoxels:
+def _refined(daily: Volume, planning: Volume, judge: "Judge", start: DvfVoxels) -> DvfVoxels:
     """The refinement's whole field, without a step where the judged grid ends inside the daily scan."""
     grid, affine = judge.grid, judge.affine
     # At its own points a search makes the images more alike than between them, and would be preferred to the fit.
@@ -185,17 +185,23 @@ def _border(grid: VolumeGeometry, daily: VolumeGeometry) -> FloatVoxels:
     return weight[lower[2] : lower[2] + z, lower[1] : lower[1] + y, lower[0] : lower[0] + x]
 
 
-class _Judge:
-    """Local distance of the fixed image and the moving image under a field."""
+class Judge:
+    """Local distance of the fixed image and the moving image under a field, by what is not painted over gas."""
 
     def __init__(self, fixed: Volume, moving: Volume, affine: AffineTransform, grid: VolumeGeometry) -> None:
-        self.fixed, self.moving, self.affine, self.grid = fixed, moving, affine, grid
-        self.described = described_at(fixed, grid)
+        self.fixed, self.moving, self.affine, self.grid = without_gas(fixed), without_gas(moving), affine, grid
+        self.described = described_at(self.fixed, grid)
+        self._paint = beside_paint(moving, self.moving, REACH)
+        self._clear = resample(beside_paint(fixed, self.fixed, REACH), grid) < PAINT / 2
 
     def distance(self, vectors: DvfVoxels) -> FloatVoxels:
         """Mean share of unequal bits around each voxel of the grid."""
-        hu, seen = resample_deformed(self.moving, DisplacementField(vectors, self.grid), affine=self.affine)
-        return local_distance(self.described, describe(hu), seen, sigma_voxels=JUDGED_OVER_MM / GRID_MM)
+        field = DisplacementField(vectors, self.grid)
+        hu, seen = resample_deformed(self.moving, field, affine=self.affine)
+        clear = resample_deformed(self._paint, field, affine=self.affine)[0] < PAINT / 2
+        return local_distance(
+            self.described, describe(hu), seen & clear & self._clear, sigma_voxels=JUDGED_OVER_MM / GRID_MM
+        )
 
 
 def _weight(before: FloatVoxels, after: FloatVoxels, *, gain: float) -> FloatVoxels:
@@ -214,7 +220,7 @@ class _Accepted:
 
 
 def _accepted_network(
-    network: DisplacementField, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
+    network: DisplacementField, judge: Judge, distance: FloatVoxels, findings: list[Finding]
 ) -> _Accepted | None:
     """The network's field on the judged grid times the weight that it earns; None where that is nothing."""
     within = _within(network.geometry, judge.grid)
@@ -228,7 +234,7 @@ def _accepted_network(
 
 
 def _accepted_correction(
-    correction: DvfVoxels, under: DvfVoxels, judge: _Judge, distance: FloatVoxels, findings: list[Finding]
+    correction: DvfVoxels, under: DvfVoxels, judge: Judge, distance: FloatVoxels, findings: list[Finding]
 ) -> _Accepted | None:
     """The field with the refinement's correction times the weight that it earns, without folds."""
     weight = _weight(distance, judge.distance(under + correction), gain=REFINEMENT_GAIN)

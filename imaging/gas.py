@@ -1,11 +1,13 @@
 """Gas in the bowel, which is there on one day and gone on the next, so that it is not registered.
 
 Painted over before places are compared, as the Hybrid method does (Elmahdy et al. 2019a, Med Phys 46; detection by a
-threshold goes back to Yang et al. 2009, PMC5148039). Choice of the numbers: docs/decisions/0008-gas.md.
+threshold goes back to Yang et al. 2009, PMC5148039). Choice of the numbers: docs/decisions/0008-gas.md; why
+paint is no witness: docs/decisions/0013-gas-no-witness.md.
 """
 
 import numba
 import numpy as np
+from scipy import ndimage
 
 from imaging.runs import find_pieces, paint
 from imaging.volume import Volume
@@ -15,6 +17,8 @@ GAS_HU = -250
 
 LARGEST_CC = 50.0
 """Larger pieces are lungs, or the air around the patient."""
+
+PAINT = np.int16(1000)
 
 CONTENTS_HU = 30
 """What takes the place of gas: about what stool and bowel wall have."""
@@ -40,6 +44,23 @@ def without_gas(volume: Volume) -> Volume:
     hu = volume.hu.copy()
     _paint_over(pockets, hu)
     return Volume(hu, volume.geometry)
+
+
+def beside_paint(volume: Volume, painted: Volume, reach: int) -> Volume:
+    """Where the paint of `without_gas` is at most `reach` voxels away along every axis.
+
+    Args:
+        volume: The CT as it was.
+        painted: The same without gas.
+        reach: Whole voxels.
+
+    Returns:
+        `PAINT` there and 0 elsewhere, to be looked up like a CT.
+    """
+    changed = (painted.hu != volume.hu).astype(np.int16)
+    if painted is not volume:
+        changed = ndimage.maximum_filter(changed, size=2 * reach + 1)
+    return Volume(PAINT * changed, volume.geometry)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -20,6 +20,8 @@ Descriptors = NDArray[np.uint64]
 """(z, y, x); 12 channels of 5 thermometer bits."""
 
 BITS = 60
+REACH = 2
+"""Voxels, along each axis, to which a descriptor looks."""
 LOWER_HU, UPPER_HU = -350.0, 450.0
 NOISE_HU = 8.0
 """Differences of this size are noise of a CT averaged to about 4 mm."""
@@ -47,7 +49,7 @@ def describe(hu: FloatVoxels, *, noise_hu: float = NOISE_HU) -> Descriptors:
         noise_hu: Standard deviation below which differences mean nothing.
     """
     clipped = np.clip(hu, LOWER_HU, UPPER_HU).astype(np.float32)
-    padded = np.pad(clipped, 2, mode="edge")
+    padded = np.pad(clipped, REACH, mode="edge")
     out = np.zeros(hu.shape, dtype=np.uint64)
     _describe(padded, _PAIRS, _STEPS.astype(np.float32), np.float32(2 * noise_hu**2), out)
     return out

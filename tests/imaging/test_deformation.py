@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 import imaging.deformation
-from imaging.deformation import GRID_MM, choose_deformation, judged_grid, unfolded
+from imaging.deformation import GRID_MM, Judge, choose_deformation, judged_grid, unfolded
 from imaging.displacement import jacobian_determinant, least_determinant, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.masks import PackedMasks
 from imaging.propagation import propagate
 from imaging.refinement import refine
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
+from imaging.volume import Volume
 from tests.imaging.registration_cases import GRID, MadeUpCase, made_up_case, smooth_field
 
 IDENTITY = AffineTransform.identity()
@@ -158,3 +159,12 @@ def test_a_part_of_the_patient_that_was_not_planned_keeps_the_affine(case: MadeU
     far = vectors_on(chosen.deformation.fields, GRID)[:, :, :, 0]
     assert not far.any()
     assert chosen.geometry.shape[2] < GRID.shape[2]
+
+
+def test_gas_of_one_day_is_no_reason_for_or_against_a_field() -> None:
+    grid = VolumeGeometry((24, 24, 24), (0.0, 0.0, 0.0), (GRID_MM,) * 3)
+    planning = np.random.default_rng(0).normal(40, 30, grid.shape).astype(np.int16)
+    daily = planning.copy()
+    daily[10:13, 10:13, 10:13] = -900
+    judge = Judge(Volume(daily, grid), Volume(planning, grid), IDENTITY, grid)
+    assert judge.distance(np.zeros((3, *grid.shape), np.float32)).max() == 0

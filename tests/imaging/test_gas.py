@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imaging.gas import CONTENTS_HU, LARGEST_CC, without_gas
+from imaging.gas import CONTENTS_HU, LARGEST_CC, PAINT, beside_paint, without_gas
 from imaging.geometry import VolumeGeometry
 from imaging.volume import Volume
 
@@ -62,3 +62,15 @@ def test_fat_beside_bone_is_no_gas() -> None:
     hu[8:12, 18:22, 18:22] = 1200
     hu[10, 24, 24] = -180
     assert np.array_equal(painted(hu), hu)
+
+
+def test_a_place_is_beside_paint_as_far_as_asked_for_along_every_axis() -> None:
+    hu = patient()
+    hu[10, 20, 20] = -900
+    volume = Volume(hu, GRID)
+    near = beside_paint(volume, without_gas(volume), 2).hu == PAINT
+    # The pocket and its six neighbours are painted: three voxels away along an axis, and not four.
+    for place, expected in (((10, 20, 23), True), ((10, 20, 24), False), ((12, 22, 23), True), ((13, 22, 23), False)):
+        assert near[place] == expected
+    without = Volume(patient(), GRID)
+    assert not beside_paint(without, without_gas(without), 2).hu.any()
