@@ -4,8 +4,8 @@ Around each place the shift that makes the warped planning CT equal the daily on
 equations, summed over a Gaussian window (Lucas and Kanade, IJCAI 1981; both images' gradients as in Malis, ICRA 2004).
 Contents without a counterpart, such as contrast medium, count little (Cauchy weights), and gas with its rim not at all.
 It needs a start within a wall's width, which the searches of `refinement` give, and it sees finer than their
-descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md, 0008-gas.md and
-0012-own-voxels.md.
+descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md, 0008-gas.md,
+0012-own-voxels.md and 0014-coarse-steps.md.
 """
 
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class Level(NamedTuple):
         return self._replace(spacing_mm=spacing_mm, window_mm=max(self.window_mm, OWN_VOXELS * own_mm))
 
 
-LEVELS = (Level(3.0, 8.0, steps=2), Level(1.8, 4.0, steps=4))
+LEVELS = (Level(3.0, 8.0, steps=4), Level(1.8, 4.0, steps=4))
 MOST_VOXELS = 2_000_000
 """A larger region is compared more coarsely, because the treatment machine waits."""
 
@@ -51,6 +51,9 @@ OWN_VOXELS = 2.8
 
 FINER = 0.9
 """A level is left out unless its voxels are below this share of those before: it would look at the same again."""
+
+STEPS_ALONE = 2
+"""Of a level that no finer one follows, because the CTs are coarse or the region is large: more follow noise."""
 
 LOWER_HU, UPPER_HU = -160.0, 240.0
 """Soft tissue; gas is as dark as fat's edge and metal no brighter than bone's rim, so neither pulls harder."""
@@ -80,13 +83,18 @@ def fit_locally(
         field: The displacement so far; its grid is the region that is fitted.
     """
     own_mm = float(np.cbrt(1000 * max(fixed.geometry.voxel_cc, moving.geometry.voxel_cc)))
-    compared_mm = np.inf
-    for wanted in LEVELS:
-        level = wanted.on(field.geometry, own_mm)
-        if level.spacing_mm < FINER * compared_mm:
-            field = _fitted(fixed, moving, affine, field, level)
-            compared_mm = level.spacing_mm
+    for level in _levels_on(field.geometry, own_mm):
+        field = _fitted(fixed, moving, affine, field, level)
     return field
+
+
+def _levels_on(region: VolumeGeometry, own_mm: float) -> list[Level]:
+    levels: list[Level] = []
+    for wanted in LEVELS:
+        level = wanted.on(region, own_mm)
+        if not levels or level.spacing_mm < FINER * levels[-1].spacing_mm:
+            levels.append(level)
+    return levels if len(levels) > 1 else [levels[0]._replace(steps=STEPS_ALONE)]
 
 
 def _fitted(

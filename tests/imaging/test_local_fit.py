@@ -81,13 +81,17 @@ def test_a_region_too_large_for_finer_voxels_is_fitted_on_one_level(monkeypatch:
     assert not np.array_equal(large, both)
 
 
-def test_cts_of_three_millimetre_voxels_are_fitted_on_one_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cts_of_three_millimetre_voxels_are_fitted_on_one_level_with_fewer_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     coarse = VolumeGeometry((33, 40, 40), (-58.5, -58.5, -48.0), (3.0, 3.0, 3.0))
     z, y, x = np.meshgrid(*(coarse.axis_mm(axis) for axis in "zyx"), indexing="ij")
     scans = [tissue(np.stack([x + shift, y, z])).astype(np.float32) for shift in (2.5, 0.0)]
     both = fitted(scans[0], scans[1], grid=coarse)
-    monkeypatch.setattr(local_fit, "LEVELS", LEVELS[:1])
+    monkeypatch.setattr(local_fit, "LEVELS", (LEVELS[0]._replace(steps=1),))
     assert np.array_equal(both, fitted(scans[0], scans[1], grid=coarse))
+    monkeypatch.setattr(local_fit, "STEPS_ALONE", LEVELS[0].steps)
+    assert not np.array_equal(both, fitted(scans[0], scans[1], grid=coarse))
 
 
 @pytest.mark.parametrize(("own_mm", "window_mm"), [(1.0, 4.0), (1.5, 4.2), (2.5, 7.0), (4.0, 11.2)])
