@@ -1,10 +1,10 @@
-"""`make bench-regression`: has a stage become slower? Processor time over a reference operation, never absolute times.
+"""`make bench-regression`: has a stage become slower? Processor time over two yardsticks, never absolute times.
 
     python -m bench.regression            compares with bench/regression.json, ends with 1 where a stage is slower
     python -m bench.regression --write    measures and writes bench/regression.json anew
 
 A small case runs in a process of its own on one thread, its stages one after another, so that processor time counts
-each stage alone. Before and after each repeat a fixed reference operation is timed. The least of the repeats is
+each stage alone. Before and after each repeat two fixed pieces of work are timed. The least of the repeats is
 compared, because others on the machine can only slow things down.
 """
 
@@ -25,8 +25,8 @@ from unittest.mock import patch
 
 from bench.machine import processor
 from bench.markdown import table, tell
-from bench.reference_operation import ReferenceOperation
-from bench.regression_rules import FLOOR, MOST_GROWTH, STRANGE_GROWTH, Judged, judge, ratios
+from bench.regression_rules import FLOOR, MOST_GROWTH, STRANGE_GROWTH, Judged, Ratios, judge, ratios
+from bench.yardsticks import Yardsticks
 
 STORED = Path(__file__).with_name("regression.json")
 ONE_THREAD = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -41,7 +41,7 @@ def main() -> None:
     if options.measure:
         measured = Measured()
         measured.repeat(options.repeats)
-        print(json.dumps({"stages_s": measured.stages_s, "reference_s": measured.reference_s}))
+        print(json.dumps({"stages_s": measured.stages_s, "yardsticks_s": measured.yardsticks_s}))
         return
     merged = Merged()
     merged.add(_apart(options.repeats))
@@ -82,20 +82,21 @@ class Merged:
 
     def __init__(self) -> None:
         self._stages_s: dict[str, list[float]] = {}
-        self._reference_s: list[float] = []
+        self._yardsticks_s: dict[str, list[float]] = {}
 
     def add(self, measured: dict[str, Any]) -> None:
-        self._reference_s += measured["reference_s"]
         for stage, seconds in measured["stages_s"].items():
             self._stages_s.setdefault(stage, []).extend(seconds)
+        for yardstick, seconds in measured["yardsticks_s"].items():
+            self._yardsticks_s.setdefault(yardstick, []).extend(seconds)
 
-    def ratios(self) -> dict[str, float]:
-        """In units of the reference operation."""
-        return ratios(self._stages_s, self._reference_s)
+    def ratios(self) -> Ratios:
+        """In units of each yardstick."""
+        return ratios(self._stages_s, self._yardsticks_s)
 
 
 class Measured:
-    """Processor seconds of every stage, one per repeat, and of the reference operation, two per repeat."""
+    """Processor seconds of every stage, one per repeat, and of every yardstick, two per repeat."""
 
     def __init__(self) -> None:
         from bench.pelvis import write_pelvis
@@ -110,9 +111,9 @@ class Measured:
                 "daily_ct": [file.read_bytes() for file in sorted(folders.daily.glob("CT_*.dcm"))],
             }
         self._core = ClinicalCore(Settings(model=NO_MODEL))
-        self._reference = ReferenceOperation()
+        self._yardsticks = Yardsticks()
         self.stages_s: dict[str, list[float]] = {}
-        self.reference_s: list[float] = []
+        self.yardsticks_s: dict[str, list[float]] = {}
         # The first run loads compiled kernels.
         self._run()
 
@@ -120,10 +121,14 @@ class Measured:
         """So many repeats more."""
         for _ in range(times):
             gc.collect()
-            self.reference_s.append(self._reference.cpu_s())
+            self._measure_yardsticks()
             for stage, seconds in self._run().items():
                 self.stages_s.setdefault(stage, []).append(seconds)
-            self.reference_s.append(self._reference.cpu_s())
+            self._measure_yardsticks()
+
+    def _measure_yardsticks(self) -> None:
+        for yardstick, seconds in self._yardsticks.cpu_s().items():
+            self.yardsticks_s.setdefault(yardstick, []).append(seconds)
 
     def _run(self) -> dict[str, float]:
         with patch("imaging.recontour.ThreadPoolExecutor", AtOnce):
@@ -182,7 +187,7 @@ def report(judged: list[Judged], most_growth: float) -> str:
         growth = "-" if one.growth is None else f"{100 * one.growth:+.0f} %"
         numbers = ["-" if value is None else f"{value:.3f}" for value in (one.before, one.now)]
         rows.append((f"`{one.stage}`", *numbers, growth, "SLOWER" if one.slower else ""))
-    lines = [table(("stage, in units of the reference operation", "stored", "now", "growth", ""), rows), ""]
+    lines = [table(("stage, in units of a yardstick", "stored", "now", "growth", ""), rows), ""]
     for one in judged:
         if one.slower and one.growth is not None:
             lines.append(
@@ -191,12 +196,12 @@ def report(judged: list[Judged], most_growth: float) -> str:
                 "make bench-regression ARGS=--write"
             )
     if not any(one.slower for one in judged):
-        lines.append(f"No stage grew by more than {100 * most_growth:.0f} % and {FLOOR:g} units.")
+        lines.append(f"No stage grew by more than {100 * most_growth:.0f} % and {FLOOR:g} units of every yardstick.")
     return "\n".join(lines)
 
 
-def _rounded(found: dict[str, float]) -> dict[str, float]:
-    return {stage: round(ratio, 4) for stage, ratio in found.items()}
+def _rounded(found: Ratios) -> Ratios:
+    return {stage: {unit: round(ratio, 4) for unit, ratio in by.items()} for stage, by in found.items()}
 
 
 def _parser() -> argparse.ArgumentParser:

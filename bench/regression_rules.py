@@ -1,18 +1,24 @@
-"""When is a stage slower than it was: its processor time in units of a reference operation, against the stored one."""
+"""When is a stage slower than it was: its processor time in units of two yardsticks, against the stored ones.
+
+Code that became slower is slower by every yardstick. A machine that is weak at one kind of work is so by one of them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MOST_GROWTH = 0.25
 FLOOR = 0.05
-"""In units of the reference operation: a growth of less is chance in stages of a millisecond or two."""
+"""In units of a yardstick: a growth of less is chance in stages of a millisecond or two."""
 STRANGE_GROWTH = 1.0
 """On another processor than the stored one: vector units and caches differ, so only a doubling tells."""
+
+Ratios = dict[str, dict[str, float]]
+"""By stage, then by yardstick."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One stage.
+    """One stage, in units of the yardstick by which it grew least.
 
     Attributes:
         stage: Its name.
@@ -32,28 +38,43 @@ class Judged:
         return None if self.before is None or self.now is None else self.now / self.before - 1
 
 
-def ratios(stages_s: Mapping[str, Sequence[float]], reference_s: Sequence[float]) -> dict[str, float]:
-    """The least of a stage's repeats over the least of the reference's: what was least disturbed of both.
+def ratios(stages_s: Mapping[str, Sequence[float]], yardsticks_s: Mapping[str, Sequence[float]]) -> Ratios:
+    """The least of a stage's repeats over the least of each yardstick's: what was least disturbed of both.
 
     Raises:
         ValueError: If there is no repeat.
     """
-    if not reference_s:
-        raise ValueError("the reference operation was not run")
-    unit_s = min(reference_s)
-    return {stage: min(seconds) / unit_s for stage, seconds in stages_s.items()}
+    if not yardsticks_s or not all(yardsticks_s.values()):
+        raise ValueError("the yardsticks were not run")
+    units_s = {yardstick: min(seconds) for yardstick, seconds in yardsticks_s.items()}
+    return {
+        stage: {yardstick: min(seconds) / unit_s for yardstick, unit_s in units_s.items()}
+        for stage, seconds in stages_s.items()
+    }
 
 
 def judge(
-    before: Mapping[str, float], now: Mapping[str, float], *, most_growth: float = MOST_GROWTH, floor: float = FLOOR
+    before: Mapping[str, Mapping[str, float]],
+    now: Mapping[str, Mapping[str, float]],
+    *,
+    most_growth: float = MOST_GROWTH,
+    floor: float = FLOOR,
 ) -> list[Judged]:
     """Every stage of either, in the order of `now`.
 
-    A stage is slower if its ratio grew by more than `most_growth` of itself and by more than `floor` units.
+    A stage is slower if by every yardstick it grew by more than `most_growth` of itself and by more than `floor` units.
     """
     found = []
     for stage in dict.fromkeys((*now, *before)):
-        old, new = before.get(stage), now.get(stage)
-        slower = old is not None and new is not None and new > old * (1 + most_growth) and new > old + floor
+        if stage not in before or stage not in now:
+            found.append(Judged(stage, _any(before.get(stage)), _any(now.get(stage)), slower=False))
+            continue
+        pairs = [(before[stage][yardstick], ratio) for yardstick, ratio in now[stage].items()]
+        old, new = min(pairs, key=lambda pair: pair[1] / pair[0])
+        slower = all(new > old * (1 + most_growth) and new > old + floor for old, new in pairs)
         found.append(Judged(stage, old, new, slower))
     return found
+
+
+def _any(ratios: Mapping[str, float] | None) -> float | None:
+    return None if ratios is None else min(ratios.values())

@@ -6,12 +6,28 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bench.regression import STORED, AtOnce, report
-from bench.regression_rules import FLOOR, MOST_GROWTH, judge, ratios
+from bench.regression_rules import FLOOR, MOST_GROWTH, Judged, judge, ratios
 from imaging import recontour
+
+ONE = "arrays"
 
 
 def slower(before: dict[str, float], now: dict[str, float]) -> list[str]:
-    return [one.stage for one in judge(before, now) if one.slower]
+    return [one.stage for one in judged(before, now) if one.slower]
+
+
+def judged(before: dict[str, float], now: dict[str, float]) -> list[Judged]:
+    return judge(*({stage: {ONE: ratio} for stage, ratio in found.items()} for found in (before, now)))
+
+
+def in_units(stages_s: dict[str, list[float]], yardstick_s: list[float]) -> dict[str, float]:
+    return {stage: by[ONE] for stage, by in ratios(stages_s, {ONE: yardstick_s}).items()}
+
+
+def test_a_machine_that_only_runs_python_more_slowly_is_no_regression() -> None:
+    stored = {"parse": {"arrays": 2.0, "interpreter": 3.0}}
+    assert [one.slower for one in judge(stored, {"parse": {"arrays": 2.8, "interpreter": 3.1}})] == [False]
+    assert [one.slower for one in judge(stored, {"parse": {"arrays": 2.8, "interpreter": 4.2}})] == [True]
 
 
 def test_a_stage_that_grew_by_24_percent_passes_and_by_26_percent_fails() -> None:
@@ -30,26 +46,26 @@ def test_a_stage_that_is_artificially_slowed_down_by_half_fails_and_the_others_d
     repeats = {"parse": [0.11, 0.10, 0.13], "contour": [0.05, 0.06, 0.05], "write": [0.04, 0.05, 0.04]}
     reference = [0.06, 0.05, 0.07]
     slowed = {**repeats, "contour": [1.5 * seconds for seconds in repeats["contour"]]}
-    assert slower(ratios(repeats, reference), ratios(slowed, reference)) == ["contour"]
+    assert slower(in_units(repeats, reference), in_units(slowed, reference)) == ["contour"]
 
 
 def test_a_machine_that_is_half_as_fast_is_no_regression() -> None:
     repeats, reference = {"parse": [0.11, 0.10], "write": [0.04, 0.05]}, [0.06, 0.05]
     half = {stage: [2 * seconds for seconds in found] for stage, found in repeats.items()}
-    assert slower(ratios(repeats, reference), ratios(half, [2 * seconds for seconds in reference])) == []
+    assert slower(in_units(repeats, reference), in_units(half, [2 * seconds for seconds in reference])) == []
 
 
 def test_the_least_of_the_repeats_counts() -> None:
-    assert ratios({"affine": [0.30, 0.20, 0.90]}, [0.40, 0.10]) == {"affine": pytest.approx(2.0)}
+    assert in_units({"affine": [0.30, 0.20, 0.90]}, [0.40, 0.10]) == {"affine": pytest.approx(2.0)}
 
 
 def test_a_new_stage_and_one_that_is_gone_are_told_but_fail_nothing() -> None:
-    judged = judge({"old": 1.0}, {"new": 9.0})
-    assert [(one.stage, one.slower, one.growth) for one in judged] == [("new", False, None), ("old", False, None)]
+    found = judged({"old": 1.0}, {"new": 9.0})
+    assert [(one.stage, one.slower, one.growth) for one in found] == [("new", False, None), ("old", False, None)]
 
 
 def test_the_message_names_the_stage_the_growth_and_what_to_do() -> None:
-    text = report(judge({"write": 1.0, "parse": 1.0}, {"write": 1.5, "parse": 1.0}), MOST_GROWTH)
+    text = report(judged({"write": 1.0, "parse": 1.0}, {"write": 1.5, "parse": 1.0}), MOST_GROWTH)
     assert "write needs 50 % more processor time than stored; at most 25 % is allowed" in text
     assert "make bench-regression" in text
     assert "parse needs" not in text
