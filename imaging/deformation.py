@@ -23,14 +23,11 @@ from imaging.displacement import (
     vectors_on,
 )
 from imaging.findings import Finding, Verdict
-from imaging.gas import PAINT, beside_paint, without_gas
 from imaging.geometry import VolumeGeometry
+from imaging.judge import JUDGED_OVER_MM, ComparedPair, Judge, fine_judge_of, judge_of
 from imaging.local_fit import fit_locally
 from imaging.masks import PackedMasks, RoiPatch, VoxelBox
-from imaging.refinement import described_at
 from imaging.refinement import refine as pull_together
-from imaging.resampling import resample, resample_deformed
-from imaging.similarity import REACH, describe, local_distance
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import COMPARED_MM, Volume
@@ -39,8 +36,6 @@ GRID_MM = COMPARED_MM
 ROI_MARGIN_MM = 30.0
 """Room around the planned ROIs that the refinement sees: what lies beside an organ moves it, and a bladder that fills
 ends where the plan had bowel."""
-JUDGED_OVER_MM = 8.0
-"""Standard deviation of the neighbourhood over which the steps are compared."""
 LEAST_JACOBIAN = 0.1
 NETWORK_GAIN, REFINEMENT_GAIN, FIT_GAIN, GAIN_WIDTH = 0.005, -0.01, 0.0, 0.01
 """The network must lower the share of unequal bits by this much; the refinement may not raise it by more."""
@@ -110,7 +105,8 @@ def choose_deformation(
         masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
     """
     grid = judged_grid(daily.geometry, masks, affine)
-    judge = Judge(daily.compared, planning.compared, affine, grid)
+    pair = ComparedPair.of(daily.compared, planning.compared)
+    judge = judge_of(pair, affine, grid)
     findings: list[Finding] = []
     step = np.zeros(grid.shape, dtype=np.uint8)
     total = np.zeros((3, *grid.shape), dtype=np.float32)
@@ -123,9 +119,8 @@ def choose_deformation(
             step[accepted.weight > 0.5] = 1
             distance = judge.distance(total)
     if refine == "auto":
-        accepted = _accepted_correction(
-            _refined(daily, planning, judge, total) - total, total, judge, distance, findings
-        )
+        refined = _refined(daily, planning, pair, affine, DisplacementField(total, grid))
+        accepted = _accepted_correction(refined - total, total, judge, distance, findings)
         if accepted is not None:
             total, determinant = accepted.vectors, accepted.determinant
             step[accepted.weight > 0.5] = 2
@@ -133,24 +128,29 @@ def choose_deformation(
     return ChosenDeformation(Deformation(affine, fields), tuple(findings), step, determinant, grid)
 
 
-def _refined(daily: Volume, planning: Volume, judge: "Judge", start: DvfVoxels) -> DvfVoxels:
-    """The refinement's whole field, without a step where the judged grid ends inside the daily scan."""
-    grid, affine = judge.grid, judge.affine
+def _refined(
+    daily: Volume, planning: Volume, pair: ComparedPair, affine: AffineTransform, field: DisplacementField
+) -> DvfVoxels:
+    """The refinement's whole field from `field` on, without a step where the grid ends inside the daily scan."""
     # At its own points a search makes the images more alike than between them, and would be preferred to the fit.
+    start, grid = field.vectors, field.geometry
     x, y, z = (mm + GRID_MM / 2 for mm in grid.origin_mm)
     beside = VolumeGeometry(grid.shape, (x, y, z), grid.spacing_mm)
     begun = _moved_over(start, grid, beside)
-    found = pull_together(fixed=judge.fixed, moving=judge.moving, affine=affine, grid=beside, start=begun)
+    found = pull_together(fixed=pair.fixed, moving=pair.moving, affine=affine, grid=beside, start=begun)
     pulled = _moved_over(found.vectors, beside, grid)
     fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
     # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
-    earned = _weight(judge.distance(pulled), judge.distance(fitted), gain=FIT_GAIN)
+    judge = fine_judge_of(daily, planning, pair, affine, grid)
+    before, after = (judge.distance(_moved_over(vectors, grid, judge.grid)) for vectors in (pulled, fitted))
+    lowered = _moved_over(np.stack([before - after] * 3), judge.grid, grid)[0]
+    earned = _weight(lowered, gain=FIT_GAIN)
     refined = pulled + (fitted - pulled) * earned
     return start + (refined - start) * _border(grid, daily.geometry)
 
 
 def _moved_over(vectors: DvfVoxels, grid: VolumeGeometry, target: VolumeGeometry) -> DvfVoxels:
-    """The same field on a grid less than a voxel away."""
+    """The same field on a grid that reaches less than a voxel farther."""
     return vectors_on((reaching(DisplacementField(vectors, grid), GRID_MM),), target)
 
 
@@ -185,28 +185,9 @@ def _border(grid: VolumeGeometry, daily: VolumeGeometry) -> FloatVoxels:
     return weight[lower[2] : lower[2] + z, lower[1] : lower[1] + y, lower[0] : lower[0] + x]
 
 
-class Judge:
-    """Local distance of the fixed image and the moving image under a field, by what is not painted over gas."""
-
-    def __init__(self, fixed: Volume, moving: Volume, affine: AffineTransform, grid: VolumeGeometry) -> None:
-        self.fixed, self.moving, self.affine, self.grid = without_gas(fixed), without_gas(moving), affine, grid
-        self.described = described_at(self.fixed, grid)
-        self._paint = beside_paint(moving, self.moving, REACH)
-        self._clear = resample(beside_paint(fixed, self.fixed, REACH), grid) < PAINT / 2
-
-    def distance(self, vectors: DvfVoxels) -> FloatVoxels:
-        """Mean share of unequal bits around each voxel of the grid."""
-        field = DisplacementField(vectors, self.grid)
-        hu, seen = resample_deformed(self.moving, field, affine=self.affine)
-        clear = resample_deformed(self._paint, field, affine=self.affine)[0] < PAINT / 2
-        return local_distance(
-            self.described, describe(hu), seen & clear & self._clear, sigma_voxels=JUDGED_OVER_MM / GRID_MM
-        )
-
-
-def _weight(before: FloatVoxels, after: FloatVoxels, *, gain: float) -> FloatVoxels:
-    """Smooth weight in [0, 1]: a half where `after` is better by `gain`, one or zero `GAIN_WIDTH` away from it."""
-    hard = np.clip(0.5 + 0.5 * (before - after - gain) / GAIN_WIDTH, 0.0, 1.0)
+def _weight(lowered: FloatVoxels, *, gain: float) -> FloatVoxels:
+    """Smooth weight in [0, 1]: a half where the distance was lowered by `gain`, one or zero `GAIN_WIDTH` from there."""
+    hard = np.clip(0.5 + 0.5 * (lowered - gain) / GAIN_WIDTH, 0.0, 1.0)
     return smooth(hard[None].astype(np.float32), JUDGED_OVER_MM / GRID_MM)[0]
 
 
@@ -225,7 +206,7 @@ def _accepted_network(
     """The network's field on the judged grid times the weight that it earns; None where that is nothing."""
     within = _within(network.geometry, judge.grid)
     offered = vectors_on((network,), judge.grid) * within
-    weight = _weight(distance, judge.distance(offered), gain=NETWORK_GAIN) * (within > 0)
+    weight = _weight(distance - judge.distance(offered), gain=NETWORK_GAIN) * (within > 0)
     vectors, least, folded = unfolded(offered * weight, judge.grid)
     # What folds between the points of the judged grid is gone on it, but the network did it.
     finer = least_determinant((network,), judge.grid) < LEAST_JACOBIAN
@@ -237,7 +218,7 @@ def _accepted_correction(
     correction: DvfVoxels, under: DvfVoxels, judge: Judge, distance: FloatVoxels, findings: list[Finding]
 ) -> _Accepted | None:
     """The field with the refinement's correction times the weight that it earns, without folds."""
-    weight = _weight(distance, judge.distance(under + correction), gain=REFINEMENT_GAIN)
+    weight = _weight(distance - judge.distance(under + correction), gain=REFINEMENT_GAIN)
     vectors, least, folded = unfolded(under + correction * weight, judge.grid)
     _state(findings, "refinement", weight, np.ones(judge.grid.shape, dtype=np.bool_), folded)
     return _Accepted(vectors, weight, least) if np.any(weight > 0.5) else None

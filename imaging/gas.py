@@ -7,7 +7,6 @@ paint is no witness: docs/decisions/0013-gas-no-witness.md.
 
 import numba
 import numpy as np
-from scipy import ndimage
 
 from imaging.runs import find_pieces, paint
 from imaging.volume import Volume
@@ -57,10 +56,25 @@ def beside_paint(volume: Volume, painted: Volume, reach: int) -> Volume:
     Returns:
         `PAINT` there and 0 elsewhere, to be looked up like a CT.
     """
-    changed = (painted.hu != volume.hu).astype(np.int16)
+    beside = np.zeros(volume.hu.shape, dtype=np.int16)
     if painted is not volume:
-        changed = ndimage.maximum_filter(changed, size=2 * reach + 1)
-    return Volume(PAINT * changed, volume.geometry)
+        _mark_beside(volume.hu, painted.hu, reach, PAINT, beside)
+    return Volume(beside, volume.geometry)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_beside(hu, painted, reach, mark, beside):  # type: ignore[no-untyped-def]
+    depth, height, width = hu.shape
+    for k in range(depth):
+        for j in range(height):
+            before, after = hu[k, j], painted[k, j]
+            if np.all(before == after):
+                continue
+            for i in range(width):
+                if before[i] != after[i]:
+                    for at in range(max(k - reach, 0), min(k + reach + 1, depth)):
+                        for row in range(max(j - reach, 0), min(j + reach + 1, height)):
+                            beside[at, row, max(i - reach, 0) : min(i + reach + 1, width)] = mark
 
 
 @numba.njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ from imaging.displacement import reaching, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.matching import STRIDE, search, sub_voxel_step
 from imaging.resampling import resample_deformed
-from imaging.similarity import Descriptors, describe
+from imaging.similarity import NOISE_HU, Descriptors, describe
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import Volume
@@ -56,10 +56,10 @@ def refine(
     return _stepped(fixed, moving, affine, field, grid)
 
 
-def described_at(volume: Volume, grid: VolumeGeometry) -> Descriptors:
+def described_at(volume: Volume, grid: VolumeGeometry, *, noise_hu: float = NOISE_HU) -> Descriptors:
     """Descriptors of a CT on a grid of the same patient."""
     still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
-    return describe(resample_deformed(volume, still, affine=AffineTransform.identity())[0])
+    return describe(resample_deformed(volume, still, affine=AffineTransform.identity())[0], noise_hu=noise_hu)
 
 
 def _searched(

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import imaging.deformation
-from imaging.deformation import GRID_MM, Judge, choose_deformation, judged_grid, unfolded
+from imaging.deformation import GRID_MM, choose_deformation, judged_grid, unfolded
 from imaging.displacement import jacobian_determinant, least_determinant, vectors_on
 from imaging.geometry import VolumeGeometry
+from imaging.judge import ComparedPair, judge_of
 from imaging.masks import PackedMasks
 from imaging.propagation import propagate
 from imaging.refinement import refine
@@ -166,5 +167,5 @@ def test_gas_of_one_day_is_no_reason_for_or_against_a_field() -> None:
     planning = np.random.default_rng(0).normal(40, 30, grid.shape).astype(np.int16)
     daily = planning.copy()
     daily[10:13, 10:13, 10:13] = -900
-    judge = Judge(Volume(daily, grid), Volume(planning, grid), IDENTITY, grid)
+    judge = judge_of(ComparedPair.of(Volume(daily, grid), Volume(planning, grid)), IDENTITY, grid)
     assert judge.distance(np.zeros((3, *grid.shape), np.float32)).max() == 0
