@@ -141,7 +141,8 @@ def _refined(
     pulled = _moved_over(found.vectors, beside, grid)
     fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
     # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
-    judge = fine_judge_of(daily, planning, pair, affine, grid)
+    both = [DisplacementField(vectors, grid) for vectors in (pulled, fitted)]
+    judge = fine_judge_of(daily, planning, pair, affine, both)
     before, after = (judge.distance(_moved_over(vectors, grid, judge.grid)) for vectors in (pulled, fitted))
     lowered = _moved_over(np.stack([before - after] * 3), judge.grid, grid)[0]
     earned = _weight(lowered, gain=FIT_GAIN)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.arrays import DvfVoxels, FloatVoxels, Points
-from imaging.geometry import VolumeGeometry
-from imaging.transforms import Deformation, DisplacementField
+from imaging.geometry import Box, VolumeGeometry, bounds
+from imaging.transforms import AffineTransform, Deformation, DisplacementField
 
 
 def to_planning(deformation: Deformation, daily_mm: Points) -> Points:
@@ -70,6 +70,18 @@ def _add_shifted(vectors: DvfVoxels, offset: NDArray[np.int_], total: DvfVoxels)
         there = (slice(None), *(slice(a, b) for a, b in zip(lower, upper, strict=True)))
         here = (slice(None), *(slice(a, b) for a, b in zip(lower - offset, upper - offset, strict=True)))
         total[here] += vectors[there]
+
+
+def reached(affine: AffineTransform, fields: Sequence[DisplacementField], margin_mm: float) -> Box:
+    """A box of the moving patient in which every point of the fields' grids ends, under each of them alone."""
+    corners = []
+    for field in fields:
+        lowest, highest = (at(field.vectors, axis=(1, 2, 3)) for at in (np.min, np.max))
+        spans = np.stack(
+            [field.geometry.origin_mm + lowest - margin_mm, field.geometry.last_mm + highest + margin_mm], axis=1
+        )
+        corners.append(np.stack(np.meshgrid(*spans), axis=-1).reshape(-1, 3))
+    return bounds(affine.to_moving(np.concatenate(corners)))
 
 
 def reaching(field: DisplacementField, margin_mm: float) -> DisplacementField:

@@ -11,6 +11,9 @@ import numpy as np
 
 from imaging.arrays import Matrix4, Points
 
+Box = tuple[Points, Points]
+"""Lower and upper corner (x, y, z), usually in LPS millimetres."""
+
 
 @dataclass(frozen=True)
 class VolumeGeometry:
@@ -84,6 +87,11 @@ class VolumeGeometry:
         count = self.shape[2 - component]
         return self.origin_mm[component] + self.spacing_mm[component] * np.arange(count, dtype=np.float64)
 
+    @property
+    def box(self) -> Box:
+        """The outermost voxel centres, lower and upper corner (x, y, z), LPS millimetres."""
+        return np.asarray(self.origin_mm), np.asarray(self.last_mm)
+
     def covering(self, spacing_mm: tuple[float, float, float]) -> "VolumeGeometry":
         """A grid of another spacing over the same extent, centred on it, reaching at least the outer voxel centres."""
         counts = [int(np.ceil(size / new - 1e-9)) + 1 for size, new in zip(self.size_mm, spacing_mm, strict=True)]
@@ -110,7 +118,7 @@ class VolumeGeometry:
         )
 
 
-def bounds(points_mm: Points) -> tuple[Points, Points]:
+def bounds(points_mm: Points) -> Box:
     """Least and largest coordinates (k,) of points (n, k)."""
     # Along memory, because numpy takes the least of each column of a long narrow array very slowly.
     along = np.ascontiguousarray(points_mm.T)

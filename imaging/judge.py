@@ -4,11 +4,13 @@ Gas is no witness (docs/decisions/0013-gas-no-witness.md). Who judges the local 
 (docs/decisions/0015-finer-judge.md).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from imaging.arrays import DvfVoxels, FloatVoxels
+from imaging.displacement import reached
 from imaging.gas import PAINT, beside_paint, without_gas
 from imaging.geometry import VolumeGeometry
 from imaging.refinement import described_at
@@ -90,18 +92,24 @@ def judge_of(pair: ComparedPair, affine: AffineTransform, grid: VolumeGeometry) 
 
 
 def fine_judge_of(
-    daily: Volume, planning: Volume, pair: ComparedPair, affine: AffineTransform, region: VolumeGeometry
+    daily: Volume,
+    planning: Volume,
+    pair: ComparedPair,
+    affine: AffineTransform,
+    fields: Sequence[DisplacementField],
 ) -> Judge:
-    """Who looks at the CTs more closely, on a grid of his own over a region.
+    """Who looks at the CTs more closely, on a grid of his own over that of some fields.
 
     Args:
         daily: The daily CT.
         planning: The planning CT.
         pair: Their means, which say where gas is.
         affine: From the daily to the planning patient.
-        region: Where.
+        fields: All that he will be asked for.
     """
+    region = fields[0].geometry
     x, y, z = region.size_mm
     grid = region.covering((max(FINE_MM, float(np.cbrt(x * y * z / MOST_VOXELS))),) * 3)
-    fixed, moving = (volume.coarsened((FINE_MM,) * 3) for volume in (daily, planning))
+    fixed = daily.coarsened((FINE_MM,) * 3, grid.box)
+    moving = planning.coarsened((FINE_MM,) * 3, reached(affine, fields, 2 * grid.spacing_mm[0]))
     return Judge(fixed, moving, pair.paint(FINE_REACH), affine, grid, FINE_NOISE_HU)

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from imaging.arrays import FloatVoxels
-from imaging.displacement import reaching, vectors_on
+from imaging.displacement import reached, reaching, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.resampling import resample_deformed
 from imaging.smoothing import smooth
@@ -103,9 +103,12 @@ def _fitted(
     spacing_mm = level.spacing_mm
     grid = field.geometry.covering((spacing_mm,) * 3)
     blocks = grid.in_blocks(STRIDE)
+    # Both grids reach a little beyond the field's, and each step at most one voxel farther.
+    farthest_mm = (level.steps + 2 * STRIDE) * spacing_mm
     still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
-    here = _soft(resample_deformed(fixed.coarsened(grid.spacing_mm), still, affine=AffineTransform.identity())[0])
-    source = moving.coarsened(grid.spacing_mm)
+    means = fixed.coarsened(grid.spacing_mm, grid.box)
+    here = _soft(resample_deformed(means, still, affine=AffineTransform.identity())[0])
+    source = moving.coarsened(grid.spacing_mm, reached(affine, (field,), farthest_mm))
     vectors = vectors_on((reaching(field, 2 * spacing_mm),), blocks)
     sums = np.empty((10, *blocks.shape), dtype=np.float32)
     step = np.empty((3, *blocks.shape), dtype=np.float32)

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from imaging.arrays import HuVoxels
 from imaging.blocks import block_means
-from imaging.geometry import VolumeGeometry
+from imaging.geometry import Box, VolumeGeometry
 
 AIR_HU = -1000
 """Stands for everything outside the field of view."""
@@ -31,7 +31,7 @@ class Volume:
         """Means of blocks of at most `COMPARED_MM`; made when first asked for, so that a plan waits with them."""
         return self.coarsened((COMPARED_MM,) * 3)
 
-    def coarsened(self, spacing_mm: tuple[float, float, float]) -> "Volume":
+    def coarsened(self, spacing_mm: tuple[float, float, float], within: Box | None = None) -> "Volume":
         """See `block_means`; this very volume where it is coarse already."""
-        hu, geometry = block_means(self.hu, self.geometry, spacing_mm)
+        hu, geometry = block_means(self.hu, self.geometry, spacing_mm, within)
         return self if hu is self.hu else Volume(hu, geometry)

@@ -7,6 +7,7 @@ from imaging.displacement import (
     fraction_folded,
     jacobian_determinant,
     least_determinant,
+    reached,
     taper_weight,
     to_daily,
     to_planning,
@@ -117,3 +118,13 @@ def test_a_daily_point_goes_to_the_plan_and_back() -> None:
     deformation = Deformation(AffineTransform(matrix), (bend,))
     daily = np.array([[0.0, 12.0, 30.0], [5.0, 6.0, 33.0]])
     assert to_daily(deformation, to_planning(deformation, daily)) == pytest.approx(daily, abs=1e-3)
+
+
+def test_the_box_that_fields_reach_holds_every_point_and_no_more_than_the_margin() -> None:
+    grid = VolumeGeometry((2, 3, 4), (0.0, 10.0, 20.0), (4.0, 4.0, 4.0))
+    still, moved = (np.zeros((3, *grid.shape), np.float32) for _ in range(2))
+    moved[0, 1, 1, 2] = -30.0
+    lower, upper = reached(AffineTransform.identity(), [DisplacementField(v, grid) for v in (still, moved)], 1.0)
+    # Centres lie from 0 to 12, 10 to 18 and 20 to 24 mm; one vector points 30 mm to the right.
+    assert lower.tolist() == [-31.0, 9.0, 19.0]
+    assert upper.tolist() == [13.0, 19.0, 25.0]

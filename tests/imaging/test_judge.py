@@ -6,7 +6,7 @@ import pytest
 from imaging import judge as module
 from imaging.geometry import VolumeGeometry
 from imaging.judge import ComparedPair, Judge, fine_judge_of, judge_of
-from imaging.transforms import AffineTransform
+from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import COMPARED_MM, Volume
 
 OWN = VolumeGeometry((60, 64, 64), (-47.25, -47.25, -44.25), (1.5, 1.5, 1.5))
@@ -25,7 +25,8 @@ def walls(shift_mm: float, contents_hu: float = 40.0) -> Volume:
 
 def both(daily: Volume, planning: Volume) -> tuple[Judge, Judge]:
     pair = ComparedPair.of(daily.compared, planning.compared)
-    return judge_of(pair, IDENTITY, REGION), fine_judge_of(daily, planning, pair, IDENTITY, REGION)
+    farthest = [DisplacementField(np.full((3, *REGION.shape), mm, np.float32), REGION) for mm in (-3.0, 3.0)]
+    return judge_of(pair, IDENTITY, REGION), fine_judge_of(daily, planning, pair, IDENTITY, farthest)
 
 
 def shifted(judge: Judge, mm: float) -> float:
