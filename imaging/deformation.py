@@ -132,8 +132,8 @@ def _refined(
     daily: Volume, planning: Volume, pair: ComparedPair, affine: AffineTransform, field: DisplacementField
 ) -> DvfVoxels:
     """The refinement's whole field from `field` on, without a step where the grid ends inside the daily scan."""
-    # At its own points a search makes the images more alike than between them, and would be preferred to the fit.
     start, grid = field.vectors, field.geometry
+    # At its own points a search makes the images more alike than between them, and would be preferred to the fit.
     x, y, z = (mm + GRID_MM / 2 for mm in grid.origin_mm)
     beside = VolumeGeometry(grid.shape, (x, y, z), grid.spacing_mm)
     begun = _moved_over(start, grid, beside)
