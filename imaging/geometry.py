@@ -92,6 +92,11 @@ class VolumeGeometry:
         """The outermost voxel centres, lower and upper corner (x, y, z), LPS millimetres."""
         return np.asarray(self.origin_mm), np.asarray(self.last_mm)
 
+    def edge_mm(self, voxels: int) -> float:
+        """Edge of the even voxels of which so many fill this extent."""
+        x, y, z = self.size_mm
+        return float(np.cbrt(x * y * z / voxels))
+
     def covering(self, spacing_mm: tuple[float, float, float]) -> "VolumeGeometry":
         """A grid of another spacing over the same extent, centred on it, reaching at least the outer voxel centres."""
         counts = [int(np.ceil(size / new - 1e-9)) + 1 for size, new in zip(self.size_mm, spacing_mm, strict=True)]

@@ -7,8 +7,6 @@ Gas is no witness (docs/decisions/0013-gas-no-witness.md). Who judges the local 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from imaging.arrays import DvfVoxels, FloatVoxels
 from imaging.displacement import reached
 from imaging.gas import PAINT, beside_paint, without_gas
@@ -108,8 +106,7 @@ def fine_judge_of(
         fields: All that he will be asked for.
     """
     region = fields[0].geometry
-    x, y, z = region.size_mm
-    grid = region.covering((max(FINE_MM, float(np.cbrt(x * y * z / MOST_VOXELS))),) * 3)
+    grid = region.covering((max(FINE_MM, region.edge_mm(MOST_VOXELS)),) * 3)
     fixed = daily.coarsened((FINE_MM,) * 3, grid.box)
     moving = planning.coarsened((FINE_MM,) * 3, reached(affine, fields, 2 * grid.spacing_mm[0]))
     return Judge(fixed, moving, pair.paint(FINE_REACH), affine, grid, FINE_NOISE_HU)

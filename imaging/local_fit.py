@@ -37,8 +37,7 @@ class Level(NamedTuple):
 
     def on(self, region: VolumeGeometry, own_mm: float) -> "Level":
         """The level that a region allows, and CTs whose own voxels have edges of `own_mm`."""
-        x, y, z = region.size_mm
-        spacing_mm = max(self.spacing_mm, own_mm, float(np.cbrt(x * y * z / MOST_VOXELS)))
+        spacing_mm = max(self.spacing_mm, own_mm, region.edge_mm(MOST_VOXELS))
         return self._replace(spacing_mm=spacing_mm, window_mm=max(self.window_mm, OWN_VOXELS * own_mm))
 
 
