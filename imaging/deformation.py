@@ -13,29 +13,32 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels, Points
+from imaging.arrays import DvfVoxels, FloatVoxels, MaskVoxels
 from imaging.displacement import (
+    border_weight,
     jacobian_determinant,
     least_determinant,
+    part_around,
     reaching,
-    taper_weight,
     to_daily,
     vectors_on,
 )
 from imaging.findings import Finding, Verdict
-from imaging.geometry import VolumeGeometry
+from imaging.geometry import Box, VolumeGeometry, bounds
 from imaging.judge import JUDGED_OVER_MM, ComparedPair, Judge, fine_judge_of, judge_of
 from imaging.local_fit import fit_locally
-from imaging.masks import PackedMasks, RoiPatch, VoxelBox
+from imaging.masks import PackedMasks, RoiPatch
 from imaging.refinement import refine as pull_together
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import COMPARED_MM, Volume
 
 GRID_MM = COMPARED_MM
-ROI_MARGIN_MM = 30.0
+ROI_MARGIN_MM = 36.0
 """Room around the planned ROIs that the refinement sees: what lies beside an organ moves it, and a bladder that fills
 ends where the plan had bowel."""
+JUDGED_ROUND_MM = 20.0
+"""Room around them in which the local fit is judged: as far as its coarsest level reaches."""
 LEAST_JACOBIAN = 0.1
 NETWORK_GAIN, REFINEMENT_GAIN, FIT_GAIN, GAIN_WIDTH = 0.005, -0.01, 0.0, 0.01
 """The network must lower the share of unequal bits by this much; the refinement may not raise it by more."""
@@ -104,7 +107,8 @@ def choose_deformation(
         refine: 'off' leaves the refinement out.
         masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
     """
-    grid = judged_grid(daily.geometry, masks, affine)
+    planned = planned_box(masks or ())
+    grid = judged_grid(daily.geometry, planned, affine)
     pair = ComparedPair.of(daily.compared, planning.compared)
     judge = judge_of(pair, affine, grid)
     findings: list[Finding] = []
@@ -119,7 +123,7 @@ def choose_deformation(
             step[accepted.weight > 0.5] = 1
             distance = judge.distance(total)
     if refine == "auto":
-        refined = _refined(daily, planning, pair, affine, DisplacementField(total, grid))
+        refined = _refined(daily, planning, pair, affine, DisplacementField(total, grid), planned)
         accepted = _accepted_correction(refined - total, total, judge, distance, findings)
         if accepted is not None:
             total, determinant = accepted.vectors, accepted.determinant
@@ -128,8 +132,13 @@ def choose_deformation(
     return ChosenDeformation(Deformation(affine, fields), tuple(findings), step, determinant, grid)
 
 
-def _refined(
-    daily: Volume, planning: Volume, pair: ComparedPair, affine: AffineTransform, field: DisplacementField
+def _refined(  # noqa: PLR0917
+    daily: Volume,
+    planning: Volume,
+    pair: ComparedPair,
+    affine: AffineTransform,
+    field: DisplacementField,
+    planned: Box | None,
 ) -> DvfVoxels:
     """The refinement's whole field from `field` on, without a step where the grid ends inside the daily scan."""
     start, grid = field.vectors, field.geometry
@@ -139,15 +148,17 @@ def _refined(
     begun = _moved_over(start, grid, beside)
     found = pull_together(fixed=pair.fixed, moving=pair.moving, affine=affine, grid=beside, start=begun)
     pulled = _moved_over(found.vectors, beside, grid)
-    fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=DisplacementField(pulled, grid)).vectors
+    searched = DisplacementField(pulled, grid)
+    fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=searched, planned=planned).vectors
     # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
-    both = [DisplacementField(vectors, grid) for vectors in (pulled, fitted)]
+    part = grid if planned is None else part_around(planned, searched, affine, JUDGED_ROUND_MM)
+    both = [DisplacementField(vectors_on((DisplacementField(v, grid),), part), part) for v in (pulled, fitted)]
     judge = fine_judge_of(daily, planning, pair, affine, both)
-    before, after = (judge.distance(_moved_over(vectors, grid, judge.grid)) for vectors in (pulled, fitted))
+    before, after = (judge.distance(_moved_over(field.vectors, part, judge.grid)) for field in both)
     lowered = _moved_over(np.stack([before - after] * 3), judge.grid, grid)[0]
     earned = _weight(lowered, gain=FIT_GAIN)
     refined = pulled + (fitted - pulled) * earned
-    return start + (refined - start) * _border(grid, daily.geometry)
+    return start + (refined - start) * border_weight(grid, daily.geometry, TAPER_MM)
 
 
 def _moved_over(vectors: DvfVoxels, grid: VolumeGeometry, target: VolumeGeometry) -> DvfVoxels:
@@ -155,13 +166,13 @@ def _moved_over(vectors: DvfVoxels, grid: VolumeGeometry, target: VolumeGeometry
     return vectors_on((reaching(DisplacementField(vectors, grid), GRID_MM),), target)
 
 
-def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affine: AffineTransform) -> VolumeGeometry:
-    """The 4 mm grid over the planned ROIs with their margin, or over the whole daily scan."""
+def judged_grid(daily: VolumeGeometry, planned: Box | None, affine: AffineTransform) -> VolumeGeometry:
+    """The 4 mm grid over a box of the planning patient with its margin, or over the whole daily scan."""
     lower, upper = np.array(daily.origin_mm), np.array(daily.last_mm)
-    corners = [_corners(box, group.geometry) for group in masks or () if (box := group.box)]
-    if corners:
-        there = to_daily(Deformation(affine), np.concatenate(corners))
-        hull_lower, hull_upper = there.min(axis=0) - ROI_MARGIN_MM, there.max(axis=0) + ROI_MARGIN_MM
+    if planned is not None:
+        spans = np.stack(planned, axis=1)
+        hull = bounds(to_daily(Deformation(affine), np.stack(np.meshgrid(*spans), axis=-1).reshape(-1, 3)))
+        hull_lower, hull_upper = hull[0] - ROI_MARGIN_MM, hull[1] + ROI_MARGIN_MM
         if np.all(np.maximum(lower, hull_lower) + GRID_MM < np.minimum(upper, hull_upper)):
             lower, upper = np.maximum(lower, hull_lower), np.minimum(upper, hull_upper)
     x, y, z = (int(n) for n in np.ceil((upper - lower) / GRID_MM) + 1)
@@ -169,21 +180,10 @@ def judged_grid(daily: VolumeGeometry, masks: Sequence[PackedMasks] | None, affi
     return VolumeGeometry((z, y, x), (x0, y0, z0), (GRID_MM,) * 3)
 
 
-def _corners(box: VoxelBox, geometry: VolumeGeometry) -> Points:
-    """The eight corners (8, 3) in millimetres of a box of voxel centres."""
-    spans = [(box[0][axis], box[1][axis]) for axis in (2, 1, 0)]
-    return geometry.to_lps(np.stack(np.meshgrid(*spans), axis=-1).reshape(-1, 3))
-
-
-def _border(grid: VolumeGeometry, daily: VolumeGeometry) -> FloatVoxels:
-    """Weight (z, y, x) that falls to zero where the grid ends inside the daily scan, and not where the scan ends."""
-    reach = int(np.ceil(TAPER_MM / GRID_MM)) + 1
-    lower = [reach * (first <= edge + GRID_MM) for first, edge in zip(grid.origin_mm, daily.origin_mm, strict=True)]
-    upper = [reach * (last >= edge - GRID_MM) for last, edge in zip(grid.last_mm, daily.last_mm, strict=True)]
-    z, y, x = grid.shape
-    wider = grid.cropped((-lower[2], -lower[1], -lower[0]), (z + upper[2], y + upper[1], x + upper[0]))
-    weight = taper_weight(wider, TAPER_MM)
-    return weight[lower[2] : lower[2] + z, lower[1] : lower[1] + y, lower[0] : lower[0] + x]
+def planned_box(masks: Sequence[PackedMasks]) -> Box | None:
+    """The box of the planning patient that holds all planned ROIs; None if all are empty."""
+    ends = [group.geometry.to_lps(np.array(box)[:, ::-1]) for group in masks if (box := group.box)]
+    return bounds(np.concatenate(ends)) if ends else None
 
 
 def _weight(lowered: FloatVoxels, *, gain: float) -> FloatVoxels:
@@ -236,22 +236,22 @@ def _within(region: VolumeGeometry, grid: VolumeGeometry) -> FloatVoxels:
 
 
 def unfolded(vectors: DvfVoxels, grid: VolumeGeometry) -> tuple[DvfVoxels, FloatVoxels, float]:
-    """A field smoothed where it folds, wider each time until it does not; from the fifth time on it is weakened too.
+    """A field smoothed where it folds, wider each time until it does not; from the ninth time on it is weakened too.
 
     Returns:
         The field, zeros where that does not help; its determinant; the share that folded.
     """
     share = 0.0
-    for attempt in range(10):
+    for attempt in range(16):
         least = jacobian_determinant(DisplacementField(vectors, grid))
         bad = least < LEAST_JACOBIAN
         share = share if attempt else float(bad.mean())
         if not bad.any():
             return vectors, least, share
-        reach = 1.0 + 0.5 * attempt
+        reach = 0.6 + 0.2 * attempt
         blend = _around(bad, reach, 4.0)
         vectors = vectors + blend * (smooth(vectors, reach) - vectors)
-        if attempt >= 4:
+        if attempt >= 8:
             vectors = vectors * (1 - blend)
     return np.zeros_like(vectors), np.ones_like(least), share
 

@@ -84,6 +84,31 @@ def reached(affine: AffineTransform, fields: Sequence[DisplacementField], margin
     return bounds(affine.to_moving(np.concatenate(corners)))
 
 
+def part_around(planned: Box, field: DisplacementField, affine: AffineTransform, margin_mm: float) -> VolumeGeometry:
+    """The part of a field's grid that holds all its points which come from a box of the moving patient.
+
+    Args:
+        planned: The box.
+        field: On the fixed patient.
+        affine: From the fixed to the moving patient.
+        margin_mm: Room on all sides of the box; the whole grid where no point comes from there.
+    """
+    grid = field.geometry
+    x, y, z = (grid.axis_mm(axis).astype(np.float32) for axis in "xyz")
+    points = field.vectors + np.stack(np.broadcast_arrays(x, y[:, None], z[:, None, None]))
+    matrix = affine.matrix.astype(np.float32)
+    within = np.ones(grid.shape, dtype=np.bool_)
+    for row, lower, upper in zip(matrix[:3], *planned, strict=True):
+        # By numpy alone, because a library for matrices has threads of its own that stand in the way of the others.
+        moved = row[0] * points[0] + row[1] * points[1] + row[2] * points[2] + row[3]
+        within &= (moved >= lower - margin_mm) & (moved <= upper + margin_mm)
+    if not within.any():
+        return grid
+    spans = [np.flatnonzero(within.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    (k0, k1), (j0, j1), (i0, i1) = ((int(span[0]), int(span[-1]) + 1) for span in spans)
+    return grid.cropped((k0, j0, i0), (k1, j1, i1))
+
+
 def reaching(field: DisplacementField, margin_mm: float) -> DisplacementField:
     """The field with its outermost vectors repeated outwards, because a coarser grid may reach beyond it."""
     n = int(np.ceil(margin_mm / min(field.geometry.spacing_mm)))
@@ -135,6 +160,23 @@ def taper_weight(geometry: VolumeGeometry, width_mm: float) -> FloatVoxels:
         ramps.append(0.5 - 0.5 * np.cos(np.pi * np.clip(depth_mm / width_mm, 0, 1)))
     z, y, x = ramps
     return (z[:, None, None] * y[:, None] * x).astype(np.float32)
+
+
+def border_weight(part: VolumeGeometry, whole: VolumeGeometry, width_mm: float) -> FloatVoxels:
+    """(z, y, x) as `taper_weight` where a grid ends inside another one's extent, and 1 where both end."""
+    reach = [int(np.ceil(width_mm / spacing)) + 1 for spacing in part.spacing_mm]
+    lower = [
+        n * (first <= edge + spacing)
+        for n, first, edge, spacing in zip(reach, part.origin_mm, whole.origin_mm, part.spacing_mm, strict=True)
+    ]
+    upper = [
+        n * (last >= edge - spacing)
+        for n, last, edge, spacing in zip(reach, part.last_mm, whole.last_mm, part.spacing_mm, strict=True)
+    ]
+    z, y, x = part.shape
+    wider = part.cropped((-lower[2], -lower[1], -lower[0]), (z + upper[2], y + upper[1], x + upper[0]))
+    weight = taper_weight(wider, width_mm)
+    return weight[lower[2] : lower[2] + z, lower[1] : lower[1] + y, lower[0] : lower[0] + x]
 
 
 @numba.njit(cache=True)

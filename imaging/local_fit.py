@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from imaging.arrays import FloatVoxels
-from imaging.displacement import reached, reaching, vectors_on
-from imaging.geometry import VolumeGeometry
+from imaging.arrays import DvfVoxels, FloatVoxels
+from imaging.displacement import border_weight, part_around, reached, reaching, vectors_on
+from imaging.geometry import Box, VolumeGeometry
 from imaging.resampling import resample_deformed
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, DisplacementField
@@ -29,11 +29,13 @@ class Level(NamedTuple):
         spacing_mm: Of the voxels that are compared, at least.
         window_mm: Standard deviation of the window round every place, at least.
         steps: How many.
+        more: Steps after them that only places take which have not arrived.
     """
 
     spacing_mm: float
     window_mm: float
     steps: int
+    more: int = 0
 
     def on(self, region: VolumeGeometry, own_mm: float) -> "Level":
         """The level that a region allows, and CTs whose own voxels have edges of `own_mm`."""
@@ -41,9 +43,18 @@ class Level(NamedTuple):
         return self._replace(spacing_mm=spacing_mm, window_mm=max(self.window_mm, OWN_VOXELS * own_mm))
 
 
-LEVELS = (Level(3.0, 8.0, steps=4), Level(1.8, 4.0, steps=4))
+LEVELS = (Level(3.0, 8.0, steps=4, more=4), Level(1.8, 4.0, steps=4))
 MOST_VOXELS = 2_000_000
 """A larger region is compared more coarsely, because the treatment machine waits."""
+
+REACH_WINDOWS = 2.5
+"""How far round the planned ROIs a level looks, in windows: what lies beyond has no part in any window on them."""
+
+TAPER_WINDOWS = 2.0
+"""Over which the fit ends where the field goes on."""
+
+ARRIVED_MM = 0.6
+"""A step after the first ones of which half is taken; shorter ones follow noise."""
 
 OWN_VOXELS = 2.8
 """Standard deviation of a window in voxels of the coarser CT, at least: over fewer, the fit follows their noise."""
@@ -71,7 +82,7 @@ STRIDE = 2
 
 
 def fit_locally(
-    *, fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField
+    *, fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField, planned: Box | None = None
 ) -> DisplacementField:
     """The field with the steps added that make both CTs equal, on the field's own grid.
 
@@ -79,31 +90,43 @@ def fit_locally(
         fixed: The daily CT.
         moving: The planning CT.
         affine: From the fixed to the moving patient.
-        field: The displacement so far; its grid is the region that is fitted.
+        field: The displacement so far.
+        planned: The box of the planning patient that matters; None: all that the field's grid holds. Beyond its reach a
+            level leaves the field as it is.
     """
     own_mm = float(np.cbrt(1000 * max(fixed.geometry.voxel_cc, moving.geometry.voxel_cc)))
-    for level in _levels_on(field.geometry, own_mm):
-        field = _fitted(fixed, moving, affine, field, level)
+    for level, part in _levels_on(field, affine, planned, own_mm):
+        begun = DisplacementField(vectors_on((field,), part), part)
+        found = _fitted(fixed, moving, affine, begun, level) - begun.vectors
+        found *= border_weight(part, field.geometry, TAPER_WINDOWS * level.window_mm)
+        vectors = vectors_on((field, DisplacementField(found, part)), field.geometry)
+        field = DisplacementField(vectors, field.geometry)
     return field
 
 
-def _levels_on(region: VolumeGeometry, own_mm: float) -> list[Level]:
-    levels: list[Level] = []
+def _levels_on(
+    field: DisplacementField, affine: AffineTransform, planned: Box | None, own_mm: float
+) -> list[tuple[Level, VolumeGeometry]]:
+    """The levels with the part of the field's grid that each one fits."""
+    levels: list[tuple[Level, VolumeGeometry]] = []
     for wanted in LEVELS:
-        level = wanted.on(region, own_mm)
-        if not levels or level.spacing_mm < FINER * levels[-1].spacing_mm:
-            levels.append(level)
-    return levels if len(levels) > 1 else [levels[0]._replace(steps=STEPS_ALONE)]
+        part = field.geometry
+        if planned is not None:
+            part = part_around(planned, field, affine, REACH_WINDOWS * wanted.window_mm)
+        level = wanted.on(part, own_mm)
+        if not levels or level.spacing_mm < FINER * levels[-1][0].spacing_mm:
+            levels.append((level, part))
+    return levels if len(levels) > 1 else [(levels[0][0]._replace(steps=STEPS_ALONE), levels[0][1])]
 
 
 def _fitted(
     fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField, level: Level
-) -> DisplacementField:
+) -> DvfVoxels:
     spacing_mm = level.spacing_mm
     grid = field.geometry.covering((spacing_mm,) * 3)
     blocks = grid.in_blocks(STRIDE)
     # Both grids reach a little beyond the field's, and each step at most one voxel farther.
-    farthest_mm = (level.steps + 2 * STRIDE) * spacing_mm
+    farthest_mm = (level.steps + level.more + 2 * STRIDE) * spacing_mm
     still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
     means = fixed.coarsened(grid.spacing_mm, grid.box)
     here = _soft(resample_deformed(means, still, affine=AffineTransform.identity())[0])
@@ -111,14 +134,23 @@ def _fitted(
     vectors = vectors_on((reaching(field, 2 * spacing_mm),), blocks)
     sums = np.empty((10, *blocks.shape), dtype=np.float32)
     step = np.empty((3, *blocks.shape), dtype=np.float32)
-    for _ in range(level.steps):
+    for n in range(level.steps + level.more):
         so_far = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
         there, seen = resample_deformed(source, DisplacementField(vectors_on((so_far,), grid), grid), affine=affine)
         _sum_up(here, _soft(there), seen, np.float32(1 / spacing_mm), sums)
         _solve(smooth(sums, level.window_mm / blocks.spacing_mm[0]), np.float32(spacing_mm), step)
+        if n >= level.steps:
+            step *= still_far(step)
         vectors = vectors + step
     found = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
-    return DisplacementField(vectors_on((found,), field.geometry), field.geometry)
+    return vectors_on((found,), field.geometry)
+
+
+def still_far(step: DvfVoxels) -> FloatVoxels:
+    """Weight (z, y, x) of steps (3, z, y, x): 0 for none, a half at `ARRIVED_MM`, towards 1 where they are long."""
+    squared = np.square(step).sum(axis=0) ** 2
+    weight: FloatVoxels = squared / (squared + np.float32(ARRIVED_MM**4))
+    return weight
 
 
 def _soft(hu: FloatVoxels) -> FloatVoxels:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import imaging.deformation
-from imaging.deformation import GRID_MM, choose_deformation, judged_grid, unfolded
+from imaging.deformation import GRID_MM, choose_deformation, judged_grid, planned_box, unfolded
 from imaging.displacement import jacobian_determinant, least_determinant, vectors_on
 from imaging.geometry import VolumeGeometry
 from imaging.judge import ComparedPair, judge_of
@@ -90,12 +90,20 @@ def test_the_refinement_sees_as_far_as_a_bladder_may_fill_and_not_beyond_the_sca
     daily = VolumeGeometry((100, 80, 80), (-158.0, -158.0, -150.0), (4.0, 4.0, 3.0))
     bits = np.zeros((40, 40, 40), np.uint64)
     bits[10:30, 10:30, 10:30] = 1
-    planned = PackedMasks(bits, (1,), VolumeGeometry(bits.shape, (-20.0, -20.0, 70.0), (2.0, 2.0, 2.0)))
-    grid = judged_grid(daily, (planned,), IDENTITY)
-    # The mask reaches from 0 to 38 mm in x and y and from 90 to 128 mm in z; the scan ends at 147 mm.
-    assert grid.origin_mm == (-30.0, -30.0, 60.0)
-    assert np.all(np.array(grid.last_mm) >= (68.0, 68.0, 147.0))
-    assert np.all(np.array(grid.last_mm) < np.array((68.0, 68.0, 147.0)) + GRID_MM)
+    masks = PackedMasks(bits, (1,), VolumeGeometry(bits.shape, (-20.0, -20.0, 70.0), (2.0, 2.0, 2.0)))
+    planned = planned_box((masks,))
+    assert planned is not None
+    assert np.array_equal(planned, [(0, 0, 90), (38, 38, 128)])
+    grid = judged_grid(daily, planned, IDENTITY)
+    # The scan ends at 147 mm.
+    assert grid.origin_mm == (-36.0, -36.0, 54.0)
+    assert np.all(np.array(grid.last_mm) >= (74.0, 74.0, 147.0))
+    assert np.all(np.array(grid.last_mm) < np.array((74.0, 74.0, 147.0)) + GRID_MM)
+
+
+def test_a_plan_of_empty_rois_has_no_box() -> None:
+    empty = PackedMasks(np.zeros((4, 4, 4), np.uint64), (1,), VolumeGeometry((4, 4, 4), (0, 0, 0), (2.0, 2.0, 2.0)))
+    assert planned_box((empty,)) is None
 
 
 def test_identical_scans_are_left_where_they_are(case: MadeUpCase) -> None:

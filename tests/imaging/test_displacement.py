@@ -4,9 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.displacement import (
+    border_weight,
     fraction_folded,
     jacobian_determinant,
     least_determinant,
+    part_around,
     reached,
     taper_weight,
     to_daily,
@@ -109,6 +111,32 @@ def test_the_weight_of_a_taper_is_zero_on_the_border_and_one_inside() -> None:
     assert not weight[:, :, -1].any()
     assert weight[10, 10, 10] == 1
     assert weight[10, 10, 2] == pytest.approx(0.5)
+
+
+def test_a_part_of_a_grid_fades_out_only_where_the_grid_goes_on() -> None:
+    whole = VolumeGeometry((10, 10, 10), (0.0, 0.0, 0.0), (2.0, 2.0, 2.0))
+    weight = border_weight(whole.cropped((0, 0, 0), (10, 10, 6)), whole, 4.0)
+    # Along x it ends at 10 mm within the grid: there it is 0, 2 mm before a half, from 4 mm on 1.
+    assert np.allclose(weight, [1, 1, 1, 1, 0.5, 0], atol=1e-6)
+
+
+def test_the_part_round_a_plan_follows_what_moves() -> None:
+    grid = VolumeGeometry((10, 10, 10), (0.0, 0.0, 0.0), (4.0, 4.0, 4.0))
+    vectors = np.zeros((3, *grid.shape), np.float32)
+    vectors[0] = 8.0
+    matrix = np.eye(4)
+    matrix[1, 3] = -4.0
+    planned = np.array([16.0, 16, 16]), np.array([20.0, 20, 20])
+    part = part_around(planned, DisplacementField(vectors, grid), AffineTransform(matrix), 4.0)
+    # From 12 to 24 mm in the plan: x begins 8 mm, y ends 4 mm from there.
+    assert part.origin_mm == (4.0, 16.0, 12.0)
+    assert part.last_mm == (16.0, 28.0, 24.0)
+
+
+def test_a_plan_that_no_point_comes_from_leaves_the_whole_grid() -> None:
+    field = DisplacementField(np.zeros((3, *GRID.shape), np.float32), GRID)
+    nowhere = np.array([500.0, 0, 0]), np.array([501.0, 1, 1])
+    assert part_around(nowhere, field, AffineTransform.identity(), 4.0) == GRID
 
 
 def test_a_daily_point_goes_to_the_plan_and_back() -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from imaging import local_fit
 from imaging.arrays import FloatVoxels
 from imaging.geometry import VolumeGeometry
-from imaging.local_fit import LEVELS, fit_locally
+from imaging.local_fit import LEVELS, fit_locally, still_far
 from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import Volume
 
@@ -62,6 +62,26 @@ def test_gas_that_only_the_day_has_moves_its_surroundings_little() -> None:
 
 def test_the_same_scans_stay_where_they_are() -> None:
     assert np.abs(fitted(scan((0, 0, 0)), scan((0, 0, 0)))).max() < 1e-3
+
+
+def test_what_lies_far_from_the_plan_keeps_its_start() -> None:
+    shift = (2.5, -1.5, 1.0)
+    scans = [Volume(scan(mm).astype(np.int16), GRID) for mm in (shift, (0.0, 0.0, 0.0))]
+    start = DisplacementField(np.zeros((3, *REGION.shape), np.float32), REGION)
+    planned = np.array([-58.0, -20.0, -20.0]), np.array([-30.0, 20.0, 20.0])
+    found = fit_locally(fixed=scans[0], moving=scans[1], affine=IDENTITY, field=start, planned=planned).vectors
+    x, y, z = (REGION.axis_mm(axis) for axis in "xyz")
+    # The coarsest level reaches 20 mm beyond the plan.
+    assert not found[:, :, :, x > -10.0].any()
+    inner = found[:, abs(z) < 15][:, :, abs(y) < 15][..., (x > -50.0) & (x < -32.0)]
+    assert np.abs(inner.mean(axis=(1, 2, 3)) - shift).max() < 0.2
+
+
+@pytest.mark.parametrize(("length_mm", "taken"), [(0.0, 0.0), (0.2, 1 / 82), (0.6, 0.5), (1.8, 81 / 82)])
+def test_of_the_further_steps_only_long_ones_are_taken(length_mm: float, taken: float) -> None:
+    step = np.zeros((3, 1, 1, 1), np.float32)
+    step[1] = length_mm
+    assert still_far(step)[0, 0, 0] == pytest.approx(taken, abs=1e-6)
 
 
 def test_a_region_beyond_the_planning_scan_keeps_its_start() -> None:
