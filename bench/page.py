@@ -40,6 +40,7 @@ cent, wall clocks are too long, and only ratios within one run mean something.
 | `make bench-growth` | how each stage grows with the case |
 | `make bench-peers` | beside elastix, demons, plastimatch and ConvexAdam |
 | `make bench-regression` | whether a stage became slower; also in CI |
+| `python -m bench.versus NAME=VALUE` | two services that differ by environment variables, asked in turn |
 | `bench/gpu.sh` | all that concerns a GPU, on a machine that has one |"""
 
 Content = Mapping[str, Any]

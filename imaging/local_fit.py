@@ -5,7 +5,7 @@ equations, summed over a Gaussian window (Lucas and Kanade, IJCAI 1981; both ima
 Contents without a counterpart, such as contrast medium, count little (Cauchy weights), and gas with its rim not at all.
 It needs a start within a wall's width, which the searches of `refinement` give, and it sees finer than their
 descriptors do. The choice of every number is in docs/decisions/0006-local-fit.md, 0008-gas.md,
-0012-own-voxels.md and 0014-coarse-steps.md.
+0012-own-voxels.md, 0014-coarse-steps.md and 0016-around-the-plan.md.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """What a case frees is kept for the next one instead of being given back to the operating system.
 
 Fresh memory has to be found and zeroed by the kernel, and under a hypervisor by the host too, at each request anew.
-What that costs: `RECONTOUR_KEEP_MEMORY=false make bench`.
+What that costs: `python -m bench.versus RECONTOUR_KEEP_MEMORY=false`.
 """
 
 import ctypes
