@@ -163,16 +163,14 @@ def taper_weight(geometry: VolumeGeometry, width_mm: float) -> FloatVoxels:
 
 
 def border_weight(part: VolumeGeometry, whole: VolumeGeometry, width_mm: float) -> FloatVoxels:
-    """(z, y, x) as `taper_weight` where a grid ends inside another one's extent, and 1 where both end."""
-    reach = [int(np.ceil(width_mm / spacing)) + 1 for spacing in part.spacing_mm]
-    lower = [
-        n * (first <= edge + spacing)
-        for n, first, edge, spacing in zip(reach, part.origin_mm, whole.origin_mm, part.spacing_mm, strict=True)
-    ]
-    upper = [
-        n * (last >= edge - spacing)
-        for n, last, edge, spacing in zip(reach, part.last_mm, whole.last_mm, part.spacing_mm, strict=True)
-    ]
+    """(z, y, x) as `taper_weight` where a grid ends inside another one's extent, and 1 where both end.
+
+    Ends that are less than half a voxel of `part` apart are taken for one.
+    """
+    spacing, ends = np.asarray(part.spacing_mm), np.asarray([part.box, whole.box])
+    reach = np.ceil(width_mm / spacing).astype(int) + 1
+    lower = (reach * (ends[0, 0] < ends[1, 0] + spacing / 2)).tolist()
+    upper = (reach * (ends[0, 1] > ends[1, 1] - spacing / 2)).tolist()
     z, y, x = part.shape
     wider = part.cropped((-lower[2], -lower[1], -lower[0]), (z + upper[2], y + upper[1], x + upper[0]))
     weight = taper_weight(wider, width_mm)

@@ -116,7 +116,10 @@ def _levels_on(
         level = wanted.on(part, own_mm)
         if not levels or level.spacing_mm < FINER * levels[-1][0].spacing_mm:
             levels.append((level, part))
-    return levels if len(levels) > 1 else [(levels[0][0]._replace(steps=STEPS_ALONE), levels[0][1])]
+    if len(levels) == 1:
+        level, part = levels[0]
+        levels = [(level._replace(steps=STEPS_ALONE), part)]
+    return levels
 
 
 def _fitted(

@@ -118,6 +118,9 @@ def test_a_part_of_a_grid_fades_out_only_where_the_grid_goes_on() -> None:
     weight = border_weight(whole.cropped((0, 0, 0), (10, 10, 6)), whole, 4.0)
     # Along x it ends at 10 mm within the grid: there it is 0, 2 mm before a half, from 4 mm on 1.
     assert np.allclose(weight, [1, 1, 1, 1, 0.5, 0], atol=1e-6)
+    # One voxel short of the end is inside too.
+    assert np.allclose(border_weight(whole.cropped((0, 0, 1), (10, 10, 10)), whole, 4.0)[..., 0], 0)
+    assert np.all(border_weight(whole, whole, 4.0) == 1)
 
 
 def test_the_part_round_a_plan_follows_what_moves() -> None:
