@@ -17,9 +17,9 @@ from bench.fixed_region import with_region
 from bench.markdown import table, tell
 from bench.pelvis import write_pelvis
 from bench.requests import Request, case_body, everything_but, median_stages, send
+from bench.run import REGION
 from recontour.local_service import local_service
 
-REGION = (160, 160, 160)
 WARM = 3
 MODEL = "prostate-ct"
 

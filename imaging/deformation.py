@@ -29,7 +29,7 @@ from imaging.judge import JUDGED_OVER_MM, ComparedPair, Judge, fine_judge_of, ju
 from imaging.local_fit import fit_locally
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.refinement import refine as pull_together
-from imaging.smoothing import smooth
+from imaging.smoothing import CUT_OFF, smooth
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
 from imaging.volume import COMPARED_MM, Volume
 
@@ -37,8 +37,6 @@ GRID_MM = COMPARED_MM
 ROI_MARGIN_MM = 36.0
 """Room around the planned ROIs that the refinement sees: what lies beside an organ moves it, and a bladder that fills
 ends where the plan had bowel."""
-JUDGED_ROUND_MM = 20.0
-"""Room around them in which the local fit is judged: as far as its coarsest level reaches."""
 LEAST_JACOBIAN = 0.1
 NETWORK_GAIN, REFINEMENT_GAIN, FIT_GAIN, GAIN_WIDTH = 0.005, -0.01, 0.0, 0.01
 """The network must lower the share of unequal bits by this much; the refinement may not raise it by more."""
@@ -123,7 +121,14 @@ def choose_deformation(
             step[accepted.weight > 0.5] = 1
             distance = judge.distance(total)
     if refine == "auto":
-        refined = _refined(daily, planning, pair, affine, DisplacementField(total, grid), planned)
+        refined = _refined(
+            daily=daily,
+            planning=planning,
+            pair=pair,
+            affine=affine,
+            field=DisplacementField(total, grid),
+            planned=planned,
+        )
         accepted = _accepted_correction(refined - total, total, judge, distance, findings)
         if accepted is not None:
             total, determinant = accepted.vectors, accepted.determinant
@@ -132,7 +137,8 @@ def choose_deformation(
     return ChosenDeformation(Deformation(affine, fields), tuple(findings), step, determinant, grid)
 
 
-def _refined(  # noqa: PLR0917
+def _refined(
+    *,
     daily: Volume,
     planning: Volume,
     pair: ComparedPair,
@@ -151,7 +157,7 @@ def _refined(  # noqa: PLR0917
     searched = DisplacementField(pulled, grid)
     fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=searched, planned=planned).vectors
     # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
-    part = grid if planned is None else part_around(planned, searched, affine, JUDGED_ROUND_MM)
+    part = part_around(planned, searched, affine, CUT_OFF * JUDGED_OVER_MM)
     both = [DisplacementField(vectors_on((DisplacementField(v, grid),), part), part) for v in (pulled, fitted)]
     judge = fine_judge_of(daily, planning, pair, affine, both)
     before, after = (judge.distance(_moved_over(field.vectors, part, judge.grid)) for field in both)

@@ -84,16 +84,20 @@ def reached(affine: AffineTransform, fields: Sequence[DisplacementField], margin
     return bounds(affine.to_moving(np.concatenate(corners)))
 
 
-def part_around(planned: Box, field: DisplacementField, affine: AffineTransform, margin_mm: float) -> VolumeGeometry:
+def part_around(
+    planned: Box | None, field: DisplacementField, affine: AffineTransform, margin_mm: float
+) -> VolumeGeometry:
     """The part of a field's grid that holds all its points which come from a box of the moving patient.
 
     Args:
-        planned: The box.
+        planned: The box; None for the whole grid.
         field: On the fixed patient.
         affine: From the fixed to the moving patient.
         margin_mm: Room on all sides of the box; the whole grid where no point comes from there.
     """
     grid = field.geometry
+    if planned is None:
+        return grid
     x, y, z = (grid.axis_mm(axis).astype(np.float32) for axis in "xyz")
     points = field.vectors + np.stack(np.broadcast_arrays(x, y[:, None], z[:, None, None]))
     matrix = affine.matrix.astype(np.float32)

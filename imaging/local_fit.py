@@ -17,7 +17,7 @@ from imaging.arrays import DvfVoxels, FloatVoxels
 from imaging.displacement import border_weight, part_around, reached, reaching, vectors_on
 from imaging.geometry import Box, VolumeGeometry
 from imaging.resampling import resample_deformed
-from imaging.smoothing import smooth
+from imaging.smoothing import CUT_OFF, smooth
 from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import Volume
 
@@ -46,9 +46,6 @@ class Level(NamedTuple):
 LEVELS = (Level(3.0, 8.0, steps=4, more=4), Level(1.8, 4.0, steps=4))
 MOST_VOXELS = 2_000_000
 """A larger region is compared more coarsely, because the treatment machine waits."""
-
-REACH_WINDOWS = 2.5
-"""How far round the planned ROIs a level looks, in windows: what lies beyond has no part in any window on them."""
 
 TAPER_WINDOWS = 2.0
 """Over which the fit ends where the field goes on."""
@@ -110,9 +107,8 @@ def _levels_on(
     """The levels with the part of the field's grid that each one fits."""
     levels: list[tuple[Level, VolumeGeometry]] = []
     for wanted in LEVELS:
-        part = field.geometry
-        if planned is not None:
-            part = part_around(planned, field, affine, REACH_WINDOWS * wanted.window_mm)
+        # What lies beyond has no part in any window on a planned ROI.
+        part = part_around(planned, field, affine, CUT_OFF * wanted.window_mm)
         level = wanted.on(part, own_mm)
         if not levels or level.spacing_mm < FINER * levels[-1][0].spacing_mm:
             levels.append((level, part))

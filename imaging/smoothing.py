@@ -5,15 +5,18 @@ import numpy as np
 
 from imaging.arrays import FloatVoxels
 
+CUT_OFF = 2.5
+"""Standard deviations at which the Gaussian ends."""
+
 
 def smooth(stack: FloatVoxels, sigma: float) -> FloatVoxels:
-    """Gaussian over the last three axes of (n, z, y, x), the edge repeated outwards; cut off at 2.5 sigma.
+    """Gaussian over the last three axes of (n, z, y, x), the edge repeated outwards; cut off at `CUT_OFF` sigma.
 
     Args:
         stack: What to smooth; left as it is.
         sigma: Standard deviation in voxels, the same along all axes.
     """
-    reach = max(1, int(np.ceil(2.5 * sigma)))
+    reach = max(1, int(np.ceil(CUT_OFF * sigma)))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
     between = np.empty(stack.shape, dtype=np.float32)
