@@ -2,6 +2,7 @@
 
     python -m bench.versus RECONTOUR_KEEP_MEMORY=false
     python -m bench.versus OPENBLAS_NUM_THREADS=2 --requests 25
+    python -m bench.versus RECONTOUR_MODELS_DIR=/old/models     another file of the network
 
 The standard case goes to one and then to the other, so that what else happens on the machine meets both. Of each stage
 stand the median with the variables, the one without, and the median of the ratios of the pairs.
@@ -9,7 +10,7 @@ stand the median with the variables, the one without, and the median of the rati
 
 import argparse
 import tempfile
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +19,7 @@ from bench.markdown import table, tell
 from bench.pelvis import write_pelvis
 from bench.requests import Request, case_body, everything_but, median_stages, send
 from bench.run import REGION
-from recontour.local_service import local_service
+from recontour.local_service import LocalService, local_service
 
 WARM = 3
 MODEL = "prostate-ct"
@@ -31,9 +32,10 @@ def main() -> None:
         tell("making the case")
         _, folders = write_pelvis(Path(folder) / "case", seed=1, slices=100, in_plane=512, rois=20)
         body = case_body(folders)
-        models = with_region(Path("models"), MODEL, REGION, Path(folder) / "models")
-        arguments = ["--models-dir", str(models), "--model", MODEL]
-        both = [services.enter_context(local_service(arguments, environment=names)) for names in (variables, {})]
+        both = [
+            services.enter_context(_service(names, scratch=Path(folder) / side))
+            for side, names in (("with", variables), ("without", {}))
+        ]
         pairs: list[tuple[Request, Request]] = []
         for number in range(WARM + options.requests):
             first, second = (both[(number + n) % 2] for n in range(2))
@@ -42,6 +44,11 @@ def main() -> None:
                 pairs.append((asked[both[0].pid], asked[both[1].pid]))
     print(f"{' '.join(options.settings)}, {len(pairs)} pairs of requests, milliseconds of the service's clock\n")
     print(report(pairs))
+
+
+def _service(variables: dict[str, str], *, scratch: Path) -> AbstractContextManager[LocalService]:
+    models = with_region(Path(variables.get("RECONTOUR_MODELS_DIR", "models")), MODEL, REGION, scratch)
+    return local_service(["--models-dir", str(models), "--model", MODEL], environment=variables)
 
 
 def report(pairs: list[tuple[Request, Request]]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra 'training'")
+onnx = pytest.importorskip("onnx", reason="the ONNX exporter needs the extra 'training'")
 pytest.importorskip("onnxruntime", reason="the parity test needs the extra 'cpu'")
 pytest.importorskip("onnxscript", reason="the ONNX exporter needs the extra 'training'")
 
@@ -87,6 +88,17 @@ def test_the_graph_names_no_source_file(exported):
     content = (folder / "model.onnx").read_bytes()
     assert b".py" not in content
     assert b"stack_trace" not in content
+
+
+def test_the_graph_computes_nothing_from_weights_alone(exported):
+    _, _, folder, _ = exported
+    graph = onnx.load(folder / "model.onnx").graph
+    known, alone = {weights.name for weights in graph.initializer}, []
+    for node in graph.node:
+        if all(not name or name in known for name in node.input):
+            alone.append(node.op_type)
+            known.update(node.output)
+    assert alone == []
 
 
 def test_a_run_becomes_a_model_folder_that_the_service_accepts(exported, recipe):

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from training.networks import LEVELS, parameter_count
-from training.networks.blocks import Block
+from training.networks.blocks import Block, Up, doubling_kernel
 from training.networks.build import build_network
 from training.networks.cross_stitch import CrossStitch
 from training.recipe import RECIPES, read_recipe
@@ -137,6 +137,28 @@ def test_stitching_before_the_nearest_upsampling_is_the_same_function():
     after = stitch(*(F.interpolate(x, scale_factor=2.0, mode="nearest") for x in maps))
     for one, other in zip(before, after, strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_doubled_map_that_is_never_made_gives_what_a_made_one_gives():
+    torch.manual_seed(0)
+    up = Up(3, 2, border=1).double().eval()
+    coarse, skip = torch.randn(1, 3, 4, 5, 6).double(), torch.randn(1, 2, 10, 12, 14).double()
+    written_out = torch.cat(
+        [F.interpolate(coarse, scale_factor=2.0, mode="nearest"), skip[..., 1:-1, 1:-1, 1:-1]], dim=1
+    )
+    for block in up:
+        written_out = block(written_out)
+    assert torch.allclose(up(coarse, skip), written_out, rtol=0, atol=1e-12)
+
+
+def test_the_first_convolution_of_a_doubled_map_learns_as_if_it_were_made():
+    torch.manual_seed(0)
+    weight = torch.randn(2, 3, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+    coarse = torch.randn(1, 3, 4, 4, 4, dtype=torch.float64)
+    made = F.conv3d(F.interpolate(coarse, scale_factor=2.0, mode="nearest"), weight)
+    never_made = F.conv_transpose3d(coarse, doubling_kernel(weight), stride=2, padding=2)
+    ways = [torch.autograd.grad(result.square().sum(), weight)[0] for result in (made, never_made)]
+    assert torch.allclose(*ways)
 
 
 def test_an_output_voxel_of_the_lowest_level_is_centred_where_the_level_says():

@@ -7,7 +7,6 @@ radiotherapy", MIDL 2020, figure 4. Valid convolutions, so an input of n voxels 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,6 +52,33 @@ class Block(nn.Sequential):
         super().__init__(convolution, nn.LeakyReLU(0.2), nn.BatchNorm3d(outputs, eps=1e-3, momentum=0.1))
 
 
+class Up(nn.Sequential):
+    """Two blocks on a coarse map, doubled by nearest neighbours, and the channels of the cropped skip connection.
+
+    The doubled map is never made. At most 8 of the 27 voxels that the first convolution reads of it differ, so that
+    convolution is the sum of one of the skip connection and a transposed one of the coarse map: 8 products for 27.
+
+    Args:
+        coarse: Channels of the coarse map.
+        fine: Channels of the skip connection, and of the output.
+        border: Voxels that the skip connection is larger on each side than the doubled map.
+    """
+
+    def __init__(self, coarse: int, fine: int, *, border: int) -> None:
+        super().__init__(Block(coarse + fine, fine), Block(fine, fine))
+        self.border = border
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """(batch, fine, 2n - 4) of a coarse map (batch, coarse, n)."""
+        (convolution, *rest), second = self
+        weight, channels = convolution.weight, coarse.shape[1]
+        doubled = F.conv_transpose3d(coarse, doubling_kernel(weight[:, :channels]), stride=2, padding=2)
+        volume = doubled + F.conv3d(cropped(skip, self.border), weight[:, channels:], convolution.bias)
+        for layer in (*rest, second):
+            volume = layer(volume)
+        return volume
+
+
 class Encoder(nn.Module):
     """Layers 1 to 5: two at full resolution, a halving, two at half resolution."""
 
@@ -77,15 +103,15 @@ class Decoder(nn.Module):
         a, b, c = widths
         self.halve2 = Block(b, b, stride=2)
         self.bottom = nn.Sequential(Block(b, c), Block(c, c))
-        self.up1 = nn.Sequential(Block(c + b, b), Block(b, b))
-        self.up2 = nn.Sequential(Block(b + a, a), Block(a, a))
+        self.up1 = Up(c, b, border=4)
+        self.up2 = Up(b, a, border=16)
         self.low, self.mid, self.high = (nn.Conv3d(width, outputs, 1) for width in (c, b, a))
 
     def forward(self, skip1: Tensor, skip2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The outputs of the levels in the order of `LEVELS`: n - 40, n/2 - 18 and n/4 - 7 voxels per axis."""
         low = self.bottom(self.halve2(skip2))
-        mid = self.up1(joined(low, skip2, 4))
-        high = self.up2(joined(mid, skip1, 16))
+        mid = self.up1(low, skip2)
+        high = self.up2(mid, skip1)
         return self.high(high), self.mid(mid), self.low(low)
 
 
@@ -117,9 +143,14 @@ def cropped(volume: Tensor, border: int) -> Tensor:
     return volume[:, :, border:-border, border:-border, border:-border]
 
 
-def joined(coarse: Tensor, skip: Tensor, border: int) -> Tensor:
-    """`coarse` doubled by nearest neighbours, its channels followed by those of the cropped skip connection."""
-    return torch.cat([F.interpolate(coarse, scale_factor=2.0, mode="nearest"), cropped(skip, border)], dim=1)
+def doubling_kernel(weight: Tensor) -> Tensor:
+    """The kernel (inputs, outputs, 4, 4, 4) whose transposed convolution of stride 2 and padding 2 equals the valid
+    convolution with `weight` (outputs, inputs, 3, 3, 3) of a map doubled by nearest neighbours."""
+    kernel = weight.transpose(0, 1).flip(2, 3, 4)
+    for axis in range(3):
+        before = [0] * (2 * axis)
+        kernel = F.pad(kernel, [*before, 0, 1]) + F.pad(kernel, [*before, 1, 0])
+    return kernel
 
 
 def last_convolution(module: nn.Module) -> nn.Parameter:

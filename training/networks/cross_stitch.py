@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.networks.blocks import DVF_COMPONENTS, LevelOutput, TaskPath, initialise, joined
+from training.networks.blocks import DVF_COMPONENTS, LevelOutput, TaskPath, initialise
 from training.networks.inputs import stacked
 from training.recipe import Channel, Widths
 
@@ -82,10 +82,10 @@ class CrossStitchNetwork(nn.Module):
         xs, xr = decode_s.bottom(xs), decode_r.bottom(xr)  # (batch, 64, n/4-7)
         low = LevelOutput(decode_s.low(xs), decode_r.low(xr))
         xs, xr = self.stitch9(xs, xr)
-        xs, xr = decode_s.up1(joined(xs, skip_s2, 4)), decode_r.up1(joined(xr, skip_r2, 4))  # (batch, 32, n/2-18)
+        xs, xr = decode_s.up1(xs, skip_s2), decode_r.up1(xr, skip_r2)  # (batch, 32, n/2-18)
         mid = LevelOutput(decode_s.mid(xs), decode_r.mid(xr))
         xs, xr = self.stitch12(xs, xr)
-        xs, xr = decode_s.up2(joined(xs, skip_s1, 16)), decode_r.up2(joined(xr, skip_r1, 16))  # (batch, 16, n-40)
+        xs, xr = decode_s.up2(xs, skip_s1), decode_r.up2(xr, skip_r1)  # (batch, 16, n-40)
         return LevelOutput(decode_s.high(xs), decode_r.high(xr)), mid, low
 
     def shared_parameters(self) -> list[nn.Parameter]:
