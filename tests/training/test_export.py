@@ -1,6 +1,7 @@
 # ruff: noqa: E402 - nothing below the first lines can be imported without torch
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from training.train import train
 from .tiny import tiny_pair, tiny_recipe, with_steps
 
 RELEASE = RECIPES / "prostate-ct.release.toml"
+SHIPPED = Path(__file__).parents[2] / "models" / "prostate-ct" / "1.0.0" / "model.onnx"
 
 
 def golden_case() -> HeldOutCase:
@@ -99,6 +101,14 @@ def test_the_graph_computes_nothing_from_weights_alone(exported):
             alone.append(node.op_type)
             known.update(node.output)
     assert alone == []
+
+
+def test_neither_an_export_nor_the_shipped_network_makes_a_doubled_map(exported):
+    _, _, folder, _ = exported
+    for file in (folder / "model.onnx", SHIPPED):
+        operators = [node.op_type for node in onnx.load(file).graph.node]
+        # Two paths that enlarge twice.
+        assert (operators.count("Resize"), operators.count("ConvTranspose")) == (0, 4)
 
 
 def test_a_run_becomes_a_model_folder_that_the_service_accepts(exported, recipe):
