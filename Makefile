@@ -119,17 +119,17 @@ bench-peers: $(PEERS) ## beside elastix, demons, plastimatch and ConvexAdam, sco
 bench-real: $(PEERS) ## the refinement and those others on a real CT under synthetic motion (RECONTOUR_SHARED)
 	$(BIN)/python -m bench.refinement --peers $(ARGS)
 
-# The model that the next two targets look at.
-MODEL ?= $(shell ls -d models/prostate-ct/* | sort -V | tail -n 1)
+# The model that the next two targets look at, unless MODEL names another one.
+LATEST := $(shell ls -d models/prostate-ct/* | sort -V | tail -n 1)
 
 bench-model: $(TEST) ## paths, plausibility limits, strange material and precision of a model on virtual patients: MODEL=models/NAME/VERSION
-	$(BIN)/python -m bench.paths $(MODEL)
-	$(BIN)/python -m bench.calibration $(MODEL)
-	$(BIN)/python -m bench.unseen $(MODEL)
-	$(BIN)/python -m bench.precision $(MODEL)
+	$(BIN)/python -m bench.paths $(or $(MODEL),$(LATEST))
+	$(BIN)/python -m bench.calibration $(or $(MODEL),$(LATEST))
+	$(BIN)/python -m bench.unseen $(or $(MODEL),$(LATEST))
+	$(BIN)/python -m bench.precision $(or $(MODEL),$(LATEST))
 
 bench-final: $(TRAINING) ## a release beside elastix, Hybrid and trained networks, on virtual patients: ARGS="--seed SEED --out FOLDER"
-	$(BIN)/python -m bench.final $(MODEL) $(ARGS)
+	$(BIN)/python -m bench.final $(or $(MODEL),$(LATEST)) $(ARGS)
 
 bench-regression: $(TEST) ## whether a stage became slower, against bench/regression.json; ARGS=--write stores anew
 	$(BIN)/python -m bench.regression $(ARGS)
@@ -140,7 +140,6 @@ bench-page: $(TEST) ## write docs/performance.md from docs/benchmarks/*.json
 COHORT  ?= runs/cohort
 DATA    ?= runs/data
 RUN     ?= runs/latest
-MODEL   ?= runs/models/prostate-ct/0.0.0
 RECIPE  ?= training/recipes/prostate-ct.toml
 
 train: $(TRAINING) ## virtual patients as DICOM, a dataset, then the network: COHORT, DATA, RUN, RECIPE, ARGS="--minutes 60"
@@ -149,7 +148,7 @@ train: $(TRAINING) ## virtual patients as DICOM, a dataset, then the network: CO
 	$(BIN)/python -m training train --recipe $(RECIPE) --dataset $(DATA) --run $(RUN) $(ARGS)
 
 export: $(TRAINING) ## a run becomes a model folder, evaluated: DATA, RUN, MODEL
-	$(BIN)/python -m training export $(RUN) $(MODEL) --dataset $(DATA) $(ARGS)
+	$(BIN)/python -m training export $(RUN) $(or $(MODEL),runs/models/prostate-ct/0.0.0) --dataset $(DATA) $(ARGS)
 
 # --- the container --------------------------------------------------------------------------------------------------
 

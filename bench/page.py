@@ -65,9 +65,9 @@ def page(files: Sequence[Path]) -> str:
 
 
 def pictures(file: Path) -> list[str]:
-    """The pictures of a run: NAME.png and NAME-*.png beside NAME.json."""
+    """The pictures of a run: NAME.png and NAME-*.png beside NAME.json, but for those of a run of that longer name."""
     there = [*file.parent.glob(f"{file.stem}.png"), *file.parent.glob(f"{file.stem}-*.png")]
-    return sorted(picture.name for picture in there)
+    return sorted(one.name for one in there if one.stem == file.stem or not one.with_suffix(".json").exists())
 
 
 def kind_of(content: Content) -> str:

@@ -27,6 +27,7 @@ from bench.machine import Occupation, machine, with_occupation
 from bench.markdown import facts, table, tell, write_report
 from bench.network_inputs import write_inputs
 from bench.plots import bars
+from service.latency import percentile
 from service.pipeline import model_folder
 
 REFERENCE = "onnxruntime-cpu"
@@ -137,7 +138,7 @@ def as_markdown(content: Mapping[str, Any]) -> str:
         device = "-" if one["device_mib"] is None else f"{one['device_mib']:.0f}"
         # The provider as the runtime reports it stands beside its name, because a fallback would be silent.
         name = f"{one['what']} ({one['provider']})"
-        times = [f"{value:.0f}" for value in (np.median(ms), ms.min(), np.percentile(ms, 95), one["peak_mib"])]
+        times = [f"{value:.0f}" for value in (np.median(ms), ms.min(), percentile(sorted(ms), 95), one["peak_mib"])]
         rows.append((name, *times, device, *told))
     parts = [
         f"## The network alone, region {content['region']}",

@@ -91,7 +91,7 @@ def load(*, hard: bool) -> RealCase | None:
     """
     if not FOLDER.is_dir():
         return None
-    title, target = ("cort-liver hard", Target(0.90, 0.02)) if hard else ("cort-liver", Target(0.92, 0.01))
+    title, target = ("cort-liver hard", Target(0.95, 0.01)) if hard else ("cort-liver", Target(0.96, 0.01))
     planning_files = _files("planning", "image*.dcm")
     (structures_file,) = _files("planning", "rtss_*.dcm")
     daily_files = _files("daily-hard" if hard else "daily", "*.dcm")

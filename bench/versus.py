@@ -47,8 +47,9 @@ def main() -> None:
 
 
 def _service(variables: dict[str, str], *, scratch: Path) -> AbstractContextManager[LocalService]:
-    models = with_region(Path(variables.get("RECONTOUR_MODELS_DIR", "models")), MODEL, REGION, scratch)
-    return local_service(["--models-dir", str(models), "--model", MODEL], environment=variables)
+    model = variables.get("RECONTOUR_MODEL", MODEL)
+    models = with_region(Path(variables.get("RECONTOUR_MODELS_DIR", "models")), model, REGION, scratch)
+    return local_service(["--models-dir", str(models), "--model", model], environment=variables)
 
 
 def report(pairs: list[tuple[Request, Request]]) -> str:

@@ -2,7 +2,17 @@ from typing import Any
 
 import pytest
 
-from bench.final_report import AFFINE, LABEL_MAP, ORGANS, RECOMMENDED, as_markdown, means, missing, worse_than_affine
+from bench.final_report import (
+    AFFINE,
+    LABEL_MAP,
+    ORGANS,
+    OUR_PULL,
+    RECOMMENDED,
+    as_markdown,
+    means,
+    missing,
+    worse_than_affine,
+)
 
 
 def case(
@@ -33,7 +43,7 @@ def test_an_organ_that_was_not_found_has_no_mean_and_misses_the_goal() -> None:
 def test_a_goal_without_anything_to_be_held_against_is_not_met() -> None:
     cases = {"A1-1": case(3.0, 0.4, elastix=None)}
     report = as_markdown({"model": "m 1", "in_plane": 320, "cases": cases})
-    assert "| clinic A, 0.75 of the best of elastix and Hybrid | not measured | not measured" in report
+    assert "| clinic A, 0.75 of the best of elastix and Hybrid with label maps | not measured | not measured" in report
 
 
 def test_a_contour_half_a_millimetre_worse_than_the_affine_is_told_with_what_was_said() -> None:
@@ -47,6 +57,14 @@ def test_the_goal_is_a_quarter_below_the_best_as_its_users_carry_contours() -> N
     assert "0.760 of 0.750: MISSED" in report
     report = as_markdown({"model": "m 1", "in_plane": 320, "cases": {"A1-1": case(3.0, 0.74)}})
     assert "0.740 of 0.750: met" in report
+
+
+def test_beside_others_with_our_own_pull_the_share_is_told_too() -> None:
+    one = case(3.0, 0.6)
+    one["mm"]["Hybrid" + OUR_PULL] = dict.fromkeys(ORGANS, 0.8)
+    report = as_markdown({"model": "m 1", "in_plane": 320, "cases": {"A1-1": one}})
+    assert "| clinic A, they with label maps, as their users carry contours | 0.60 | 0.60 | 0.60 | 0.60 |" in report
+    assert "| clinic A, they with our own pull | 0.75 | 0.75 | 0.75 | 0.75 |" in report
 
 
 def test_each_trained_network_must_be_beaten_and_easy_cases_are_told() -> None:
