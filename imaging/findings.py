@@ -1,5 +1,6 @@
 """What a physicist must know about a result: one check, its number, its limit, its verdict."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,3 +34,23 @@ class Finding:
     limit: float | None = None
     unit: str = ""
     roi_number: int | None = None
+
+
+def graded(
+    check: str,
+    number: int,
+    value: float,
+    *,
+    review: float,
+    fail: float,
+    message: str,
+    unit: str = "",
+    below: bool = False,
+) -> Finding:
+    """Pass up to `review`, review up to `fail`, fail beyond it; downwards if `below`."""
+    sign = -1 if below else 1
+    if sign * value > sign * fail:
+        verdict, limit = Verdict.FAIL, fail
+    else:
+        verdict, limit = (Verdict.REVIEW if sign * value > sign * review else Verdict.PASS), review
+    return Finding(check, verdict, message, float(value), float(limit) if math.isfinite(limit) else None, unit, number)

@@ -5,7 +5,6 @@ analysis or, where marked, our own; a department replaces them by a JSON file of
 """
 
 import math
-import re
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,17 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imaging.arrays import FloatVoxels, MaskVoxels, Points
-from imaging.findings import Finding, Verdict
+from imaging.findings import Finding, Verdict, graded
 from imaging.geometry import VolumeGeometry
+from imaging.laterality import Midlines, carried_side, planned_side
 from imaging.masks import RoiPatch
 from imaging.measures import MeasuredPatch, RoiMeasure, on_common_box
 from imaging.metrics import SurfaceDistances, dice, surface_distances
 from imaging.plausibility_limits import PlausibilityLimits
 from imaging.structures import OUTLINE_NAMES
 from imaging.transforms import AffineTransform
-
-SIDED_NAME = re.compile(r"(?:^|[_\-. ])(l|r|left|right|lt|rt)(?:$|[_\-. ])", re.IGNORECASE)
-"""A side as a word of its own: TG-263 'Kidney_L', also 'femoral head right', never the l of 'Bowel_Large'."""
 
 AGREEMENT_MM = 2.0
 """The distance of the two paths is measured on voxels of at most this size."""
@@ -74,8 +71,7 @@ def assess(
         daily=daily,
         affine=affine,
         names=names,
-        body=None if body is None else (planned[body], now[body]),
-        midline_mm=midline_mm,
+        midlines=Midlines(None if body is None else (planned[body], now[body]), midline_mm),
         limits=limits or PlausibilityLimits(),
     )
     # The largest begins, so that no thread is left with it at the end.
@@ -92,6 +88,7 @@ def assess(
                 own.append(_emptiness("propagated", number, plan, now.get(number)))
                 own.append(_lateral_edges(number, patches.get(number)))
                 continue
+            own += planned_side(number, names.get(number, ""), plan, setting.midlines, setting.limits)
             visible = _visible(plan, setting)
             own.append(_field_of_view(number, plan, visible, patches.get(number), setting.limits))
             own += _path_checks(
@@ -117,8 +114,7 @@ class _Setting:
     daily: VolumeGeometry
     affine: AffineTransform
     names: Mapping[int, str]
-    body: tuple[RoiMeasure, RoiMeasure] | None
-    midline_mm: tuple[float, float] | None
+    midlines: Midlines
     limits: PlausibilityLimits
 
 
@@ -152,7 +148,7 @@ def _path_checks(
     limits = setting.limits
     yield _volume_ratio(path, number, found.volume_cc / visible.volume_cc, limits)
     shift = float(np.linalg.norm(np.asarray(found.centroid_mm) - visible.centroid_mm))
-    yield _graded(
+    yield graded(
         f"{path}-centroid-shift",
         number,
         shift,
@@ -161,7 +157,7 @@ def _path_checks(
         unit="mm",
         message=f"centroid {shift:.1f} mm from where the affine alignment carries the planned one",
     )
-    yield _graded(
+    yield graded(
         f"{path}-islands",
         number,
         found.components,
@@ -169,7 +165,7 @@ def _path_checks(
         fail=math.inf,
         message=f"{found.components} separate parts, {plan.components} in the plan",
     )
-    yield _graded(
+    yield graded(
         f"{path}-slice-gaps",
         number,
         found.gaps,
@@ -177,7 +173,8 @@ def _path_checks(
         fail=math.inf if plan.gaps else 0,
         message=f"{found.gaps} empty slices between its ends, {plan.gaps} in the plan",
     )
-    yield from _side_check(path, number, plan=plan, found=found, setting=setting)
+    name = setting.names.get(number, "")
+    yield from carried_side(path, number, name, plan, found, setting.midlines, limits)
 
 
 def _emptiness(path: str, number: int, plan: RoiMeasure, found: RoiMeasure | None) -> Finding:
@@ -191,41 +188,7 @@ def _volume_ratio(path: str, number: int, ratio: float, limits: PlausibilityLimi
     check, message = f"{path}-volume-ratio", f"{ratio:.2f} times the planned volume that lies within the daily scan"
     side = 0 if ratio < 1 else 1
     review, fail = limits.volume_ratio_review[side], limits.volume_ratio_fail[side]
-    return _graded(check, number, ratio, review=review, fail=fail, message=message, below=side == 0)
-
-
-def _side_check(path: str, number: int, *, plan: RoiMeasure, found: RoiMeasure, setting: _Setting) -> Iterator[Finding]:
-    """For an ROI whose name claims a side: its centroid must lie on the side of the midline where the plan has it."""
-    if not SIDED_NAME.search(setting.names.get(number, "")) or plan.centroid_mm is None or found.centroid_mm is None:
-        return
-    check = f"{path}-laterality"
-    if setting.body is not None:
-        planned_middle, daily_middle = (
-            _midline(body, z_mm)
-            for body, z_mm in zip(setting.body, (plan.centroid_mm[2], found.centroid_mm[2]), strict=True)
-        )
-    elif setting.midline_mm is not None:
-        planned_middle, daily_middle = setting.midline_mm
-    else:
-        yield Finding(check, Verdict.REVIEW, "side not checked: the plan has no body outline", roi_number=number)
-        return
-    side = math.copysign(1.0, plan.centroid_mm[0] - planned_middle)
-    beyond = -side * (found.centroid_mm[0] - daily_middle)
-    where = f"{abs(beyond):.1f} mm {'beyond the midline on the other side' if beyond > 0 else 'from the midline'}"
-    yield _graded(
-        check,
-        number,
-        beyond,
-        review=0.0,
-        fail=setting.limits.wrong_side_fail_mm,
-        unit="mm",
-        message=f"centroid {where}; the plan has it on the patient's {'left' if side > 0 else 'right'}",
-    )
-
-
-def _midline(body: RoiMeasure, z_mm: float) -> float:
-    """x of the middle of the body at a height, which follows a patient who lies askew."""
-    return float(np.interp(z_mm, body.slice_centroids_mm[:, 2], body.slice_centroids_mm[:, 0]))
+    return graded(check, number, ratio, review=review, fail=fail, message=message, below=side == 0)
 
 
 def _field_of_view(
@@ -237,7 +200,7 @@ def _field_of_view(
     outside = max(0.0, round(outside, 6))
     edges = _touched_edges(patch) if patch is not None else ()
     touched = f"; it touches the {', '.join(edges)} of the scan" if edges else ""
-    finding = _graded(
+    finding = graded(
         "field-of-view",
         number,
         outside,
@@ -279,7 +242,7 @@ def _jacobian_checks(
     if not inside.size:
         return
     smallest = float(inside.min())
-    yield _graded(
+    yield graded(
         "jacobian-minimum",
         patch.roi_number,
         smallest,
@@ -289,7 +252,7 @@ def _jacobian_checks(
         below=True,
     )
     folded = 100 * float(np.count_nonzero(inside <= 0)) / inside.size
-    yield _graded(
+    yield graded(
         "jacobian-folded",
         patch.roi_number,
         folded,
@@ -327,7 +290,7 @@ def _agreement_checks(
     number: int, overlap: float, distances: SurfaceDistances, limits: PlausibilityLimits
 ) -> Iterator[Finding]:
     """How well the two independent paths agree on one ROI."""
-    yield _graded(
+    yield graded(
         "paths-dice",
         number,
         overlap,
@@ -336,7 +299,7 @@ def _agreement_checks(
         message=f"Dice of propagated and segmented {overlap:.3f}",
         below=True,
     )
-    yield _graded(
+    yield graded(
         "paths-surface-distance",
         number,
         distances.mean_mm,
@@ -345,7 +308,7 @@ def _agreement_checks(
         unit="mm",
         message=f"propagated and segmented surfaces {distances.mean_mm:.2f} mm apart on average",
     )
-    yield _graded(
+    yield graded(
         "paths-hausdorff-95",
         number,
         distances.hd95_mm,
@@ -364,23 +327,3 @@ def _coarse_distances(a: MaskVoxels, b: MaskVoxels, geometry: VolumeGeometry) ->
     if part_a.any() and part_b.any():
         return surface_distances(part_a, part_b, spacing_mm=(sx * x, sy * y, sz * z))
     return surface_distances(a, b, spacing_mm=geometry.spacing_mm)
-
-
-def _graded(
-    check: str,
-    number: int,
-    value: float,
-    *,
-    review: float,
-    fail: float,
-    message: str,
-    unit: str = "",
-    below: bool = False,
-) -> Finding:
-    """Pass up to `review`, review up to `fail`, fail beyond it; downwards if `below`."""
-    sign = -1 if below else 1
-    if sign * value > sign * fail:
-        verdict, limit = Verdict.FAIL, fail
-    else:
-        verdict, limit = (Verdict.REVIEW if sign * value > sign * review else Verdict.PASS), review
-    return Finding(check, verdict, message, float(value), float(limit) if math.isfinite(limit) else None, unit, number)

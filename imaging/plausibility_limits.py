@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -71,4 +71,10 @@ class PlausibilityLimits(BaseModel):
     @classmethod
     def from_file(cls, path: Path) -> Self:
         """Limits of a JSON file; keys that it leaves out keep their defaults. ValueError if it is not valid."""
-        return cls.model_validate_json(path.read_bytes())
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "its text"
+            known = ", ".join(cls.model_fields)
+            raise ValueError(f"the plausibility file, {where}: {first['msg']}; the keys are {known}") from None

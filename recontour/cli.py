@@ -45,6 +45,8 @@ def _why(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
+        if error.title == "Settings" and where:
+            where = f"RECONTOUR_{where.replace('.', '__')}".upper()
         return f"{where}: {first['msg']}" if where else first["msg"]
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"

@@ -253,19 +253,25 @@ def save_files(folder: Path, objects: Mapping[str, bytes], report: Mapping[str, 
     """Write <kind>.dcm and, unless it is empty, report.json, in the place of an earlier answer.
 
     What the earlier answer had and this one has not is removed: contours of two days must not lie side by side under
-    names that belong together.
+    names that belong together. Files get their names when all of them are complete, so a full disk leaves no part of
+    one, and the earlier answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for earlier in (*(f"{kind}.dcm" for kind in KINDS), "report.json"):
-        (folder / earlier).unlink(missing_ok=True)
-    written = []
-    for kind, content in objects.items():
-        written.append(folder / f"{kind}.dcm")
-        written[-1].write_bytes(content)
+    contents = {f"{kind}.dcm": content for kind, content in objects.items()}
     if report:
-        written.append(folder / "report.json")
-        written[-1].write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return tuple(written)
+        contents["report.json"] = (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode()
+    parts = {name: folder / f".{name}.part" for name in contents}
+    try:
+        for name, content in contents.items():
+            parts[name].write_bytes(content)
+        for earlier in (*(f"{kind}.dcm" for kind in KINDS), "report.json"):
+            (folder / earlier).unlink(missing_ok=True)
+        return tuple(part.replace(folder / name) for name, part in parts.items())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, the answer was not saved", str(folder)) from error
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
 
 
 def server_timing(header: str) -> dict[str, float]:

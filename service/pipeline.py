@@ -10,13 +10,14 @@ from typing import TypeVar
 from imaging.case import Case, RecontourOptions
 from imaging.dicom.ct_series import read_ct_series
 from imaging.dicom.objects import CtSeries
-from imaging.dicom.parse import DicomObject, parse_all
+from imaging.dicom.parse import DicomObject, parse_all, results_of
 from imaging.dicom.patient import check_same_patient
 from imaging.dicom.provenance import Provenance
-from imaging.dicom.roles import check_roles, sort_roles
+from imaging.dicom.roles import check_other_scan, check_roles, sort_roles
 from imaging.dicom.structure_set_reader import read_structure_set
 from imaging.dicom.structure_set_writer import write_structure_sets
 from imaging.errors import (
+    InputError,
     MissingObject,
     ModelNotFound,
     ProviderUnavailable,
@@ -121,7 +122,7 @@ class ClinicalCore:
             del daily_objects
             if daily.series_instance_uid == plan.ct.series_instance_uid:
                 raise SeriesRole("planning and daily CT are the same series; send the CT of the day as daily CT")
-            notices = check_same_patient(plan.ct, plan.structures, daily)
+            notices = check_same_patient(plan.ct, plan.structures, daily) + check_other_scan(plan.ct, daily)
         return self._answer(plan, daily, notices, options, stopwatch)
 
     def _sort(self, opened: Upload) -> tuple[list[DicomObject], DicomObject, list[DicomObject]]:
@@ -149,7 +150,11 @@ class ClinicalCore:
 
     def _parse(self, upload: Upload, role: Role) -> list[DicomObject]:
         objects, begun = upload.objects.pop(role, []), upload.parsed.pop(role, None)
-        return parse_all(objects, limits=self._limits) if begun is None else [one.result() for one in begun]
+        try:
+            return parse_all(objects, limits=self._limits) if begun is None else results_of(begun)
+        except InputError as error:
+            error.facts["field"] = role
+            raise
 
     def _read_plan(self, images: list[DicomObject], structures: DicomObject, stopwatch: Stopwatch) -> ReadPlan:
         with stopwatch.stage("parse"):

@@ -45,8 +45,8 @@ PROBLEMS: Mapping[str, ProblemKind] = _table(
         (
             "multipart-invalid",
             400,
-            "The multipart body is broken",
-            "Check the boundary, and that the upload was complete.",
+            "The multipart body cannot be used",
+            "Check the names of the fields, the boundary, and that the upload was complete.",
         ),
         (
             "archive-invalid",

@@ -1,5 +1,7 @@
 """What travels as JSON besides the report and the problems."""
 
+import json
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -43,6 +45,9 @@ def read_options(text: bytes | None) -> RequestOptions:
     """
     if text is None:
         return RequestOptions()
+    # What is no JSON at all is told by the validation below.
+    with suppress(ValueError, RecursionError):
+        json.loads(text, object_pairs_hook=_each_once)
     try:
         return RequestOptions.model_validate_json(text)
     except ValidationError as error:
@@ -51,6 +56,12 @@ def read_options(text: bytes | None) -> RequestOptions:
         reason = first["msg"] if first["type"] != "extra_forbidden" else "unknown key"
         known = ", ".join(RequestOptions.model_fields)
         raise OptionsInvalid(f"{where}: {reason}; the keys are {known}", errors=error.error_count()) from None
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) < len(pairs):
+        raise OptionsInvalid("options: a key came twice, so which one is meant is not known; send each once")
+    return dict(pairs)
 
 
 class Check(Schema):

@@ -210,6 +210,7 @@ class _Collector:
         self._form = form
         self._parts = 0
         self._part = Part()
+        self._texts: set[str] = set()
         self._memory = PartMemory()
         # A body takes longer to arrive than its objects to parse.
         self.reader = ThreadPoolExecutor(1)
@@ -264,6 +265,9 @@ class _Collector:
         _, parameters = parse_options_header(part.headers.get("content-disposition", ""))
         name = parameters.get(b"name", b"").decode("latin-1")
         if name in TEXT_FIELDS:
+            if name in self._texts:
+                raise Refusal("multipart-invalid", f"the field {name} came twice; send it once.")
+            self._texts.add(name)
             part.text_field, part.limit = name, self.limits.options_bytes
             return
         for role in OBJECT_FIELDS:

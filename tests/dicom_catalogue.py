@@ -28,7 +28,6 @@ from tests.dicom_factory import (
     Edit,
     RoiSpec,
     Upload,
-    body_hu,
     contour_item,
     ct_bytes,
     deflated,
@@ -238,7 +237,7 @@ def sop_class(uid: str) -> Callable[[], Upload]:
 
 def same_daily_uid(files: list[bytes]) -> list[bytes]:
     """The first slice again, with other pixels."""
-    again = ct_bytes(DAILY, hu=(body_hu(DAILY.shape) + 1).astype(np.int16))
+    again = ct_bytes(replace(DAILY, brighter_hu=DAILY.brighter_hu + 1))
     return [*files, again[0]]
 
 
@@ -579,6 +578,17 @@ CATALOGUE: tuple[Input, ...] = (
     Input(
         "one contour that reaches beyond the image",
         plan_with(rois=loops((2, square((30.0, 0.0), 9.0)))),
+        None,
+        ("contour-outside-image",),
+    ),
+    Input(
+        "an ROI that lies wholly outside the image",
+        plan_with(
+            rois=[
+                RoiSpec(1, "PLANTED", [(k, square((0.0, 0.0), 9.0)) for k in range(4)]),
+                RoiSpec(2, "PLANTED 2", [(k, square((400.0, 0.0), 5.0)) for k in range(3)]),
+            ]
+        ),
         None,
         ("contour-outside-image",),
     ),

@@ -67,6 +67,7 @@ class CtSpec:
     bits_stored: int = 16
     slope: float = 1.0
     intercept: float = -1024.0
+    brighter_hu: int = 0
     transfer_syntax: str = str(ExplicitVRLittleEndian)
 
     @property
@@ -96,7 +97,7 @@ def body_hu(shape: tuple[int, int, int]) -> NDArray[np.int16]:
 
 def ct_datasets(spec: CtSpec = CtSpec(), hu: NDArray[np.int16] | None = None) -> list[Dataset]:
     """One data set per slice, lowest z first; `Pixel Data` native little-endian."""
-    hu = body_hu(spec.shape) if hu is None else hu
+    hu = body_hu(spec.shape) + spec.brighter_hu if hu is None else hu
     row, column = (np.array(direction) for direction in ORIENTATIONS[spec.position])
     nz, ny, nx = spec.shape
     spacing = np.array(spec.spacing_mm)
@@ -360,7 +361,7 @@ class Upload:
 
 PLANNING = CtSpec()
 PLANNED_ROIS = tuple(default_rois(PLANNING))
-DAILY = CtSpec(name="daily", frame="daily frame", origin_mm=(-18.0, -30.0, 103.0))
+DAILY = CtSpec(name="daily", frame="daily frame", origin_mm=(-18.0, -30.0, 103.0), brighter_hu=1)
 
 
 @lru_cache(maxsize=1)

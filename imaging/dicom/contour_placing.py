@@ -33,6 +33,7 @@ class Corrections:
     unknown_image: int = 0
     without_image: int = 0
     outside: dict[int, int] = field(default_factory=dict)
+    apart: dict[int, int] = field(default_factory=dict)
 
 
 def place(
@@ -57,6 +58,7 @@ def place(
     measures = _measure(stored, geometry)
     corners = np.ascontiguousarray(stored.points_mm[:, :2])
     starts = stored.starts.tolist()
+    lower, upper = _image_bounds(geometry)
     outside_points = 0
     for index, (number, uid) in enumerate(zip(stored.roi_numbers, stored.image_uids, strict=True)):
         named = planes.get(uid)
@@ -77,6 +79,9 @@ def place(
         if measures.outside[index]:
             outside_points += measures.outside[index]
             found.outside[number] = found.outside.get(number, 0) + 1
+            if np.any(xy.max(axis=0) < lower) or np.any(xy.min(axis=0) > upper):
+                found.apart[number] = found.apart.get(number, 0) + 1
+                continue
         placed.setdefault(number, []).append((plane, off, Contour(z_planes[plane], xy)))
     if 2 * outside_points > len(corners):
         raise StructureReferenceMismatch(

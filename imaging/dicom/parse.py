@@ -3,9 +3,8 @@
 import hashlib
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO
 from typing import Final
 
@@ -19,7 +18,7 @@ from imaging.dicom.attributes import text, typed_errors
 from imaging.dicom.contour_walk import ContourBytes, walk
 from imaging.dicom.limits import ReadLimits
 from imaging.dicom.regular_header import read_regular_header
-from imaging.errors import LossyPixelData, NotDicom, TooLarge, Truncated, UnsupportedObject, ValueInvalid
+from imaging.errors import InputError, LossyPixelData, NotDicom, TooLarge, Truncated, UnsupportedObject, ValueInvalid
 
 __all__ = ["CT_IMAGE", "RT_STRUCTURE_SET", "DicomObject", "PixelBytes", "ReadLimits", "parse", "parse_all"]
 
@@ -93,7 +92,19 @@ class DicomObject:
 def parse_all(files: Sequence[bytes | memoryview], *, limits: ReadLimits) -> list[DicomObject]:
     """Parse DICOM files, one being hashed while the next is read; raises what `parse` does for the first refused."""
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(partial(parse, limits=limits), files))
+        return results_of([pool.submit(parse, data, limits=limits) for data in files])
+
+
+def results_of(begun: Sequence[Future[DicomObject]]) -> list[DicomObject]:
+    """What has been parsed, in order; the first refusal says which object it is, counted from 1."""
+    parsed = []
+    for position, one in enumerate(begun, start=1):
+        try:
+            parsed.append(one.result())
+        except InputError as error:
+            error.facts["object"] = position
+            raise
+    return parsed
 
 
 def parse(data: bytes | memoryview, *, limits: ReadLimits) -> DicomObject:

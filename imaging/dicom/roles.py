@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from imaging.dicom import tags
 from imaging.dicom.attributes import raw_value, typed_errors
+from imaging.dicom.objects import CtSeries
 from imaging.dicom.parse import DicomObject
 from imaging.dicom.references import referenced_images, referenced_series
 from imaging.dicom.slices import refuse_localizers
 from imaging.errors import MissingObject, MixedSeries, SeriesRole, UnsupportedObject
+from imaging.findings import Finding, Verdict
 
 Roles = tuple[list[DicomObject], DicomObject, list[DicomObject]]
 
@@ -103,3 +107,18 @@ def _references(structure: DicomObject, images: Sequence[DicomObject]) -> bool:
         raw_value(one.dataset, tags.SOP_INSTANCE_UID).rstrip(b"\0 ").decode("ascii", "replace") in named
         for one in images
     )
+
+
+def check_other_scan(planning: CtSeries, daily: CtSeries) -> tuple[Finding, ...]:
+    """A daily CT that has the planning CT's very voxels is that CT under other UIDs: a scan never repeats its noise."""
+    ours, theirs = daily.volume.hu, planning.volume.hu
+    middle = ours.shape[0] // 2
+    # One slice first: all of them take longer than everything else that is checked.
+    if (
+        ours.shape != theirs.shape
+        or not np.array_equal(ours[middle], theirs[middle])
+        or not np.array_equal(ours, theirs)
+    ):
+        return ()
+    message = "every voxel of the daily CT equals the planning CT's; send the CT of the day"
+    return (Finding("daily-equals-planning", Verdict.FAIL, message),)

@@ -208,11 +208,18 @@ def _notices(
             count = stored.passed_over[number]
             message = f"{count} points or open contours of this ROI were passed over"
             notices.append(Finding("roi-open-contours", Verdict.REVIEW, message, count, roi_number=number))
+        lost = bool(found.apart.get(number)) and not roi.contours
         if found.outside.get(number):
-            count = found.outside[number]
-            message = f"{count} contours of this ROI reach beyond the image"
-            notices.append(Finding("contour-outside-image", Verdict.REVIEW, message, count, roi_number=number))
-        if not roi.contours:
+            count, apart = found.outside[number], found.apart.get(number, 0)
+            dropped = f"; {apart} of them lie outside it and were dropped" if apart else ""
+            message = f"{count} contours of this ROI reach beyond the planning CT{dropped}"
+            if lost:
+                message = (
+                    f"all {count} contours of this ROI lie outside the planning CT: it stays empty; correct the plan"
+                )
+            verdict = Verdict.FAIL if lost else Verdict.REVIEW
+            notices.append(Finding("contour-outside-image", verdict, message, count, roi_number=number))
+        if not roi.contours and not lost:
             message = "this ROI has no closed contour in the plan and stays empty"
             notices.append(Finding("roi-empty-in-plan", Verdict.REVIEW, message, roi_number=number))
     undescribed = sum(roi.number not in observations for roi in structures.rois)

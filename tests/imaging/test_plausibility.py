@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from imaging.findings import Finding, Verdict
 from imaging.geometry import VolumeGeometry
@@ -206,6 +205,19 @@ def test_a_sided_organ_just_beyond_the_midline_is_for_review() -> None:
     assert found.verdict is Verdict.REVIEW
 
 
+@pytest.mark.parametrize(
+    ("name", "beyond_mm", "verdict"),
+    [("Femur_Head_L", -40, Verdict.PASS), ("Femur_Head_R", 40, Verdict.FAIL), ("femoral head right", 40, Verdict.FAIL)],
+)
+def test_two_rois_that_bear_each_others_names_fail(name: str, beyond_mm: float, verdict: Verdict) -> None:
+    body = patch((0, 5, 5), (40, 50, 70), number=9)
+    left = patch((10, 20, 55), (10, 10, 10))
+    found = findings(left, left, name=name, body=body)["planned-laterality"]
+    # Column 59.5 against 39.5 of the midline: 20 columns of 2 mm to the patient's left.
+    assert found.value == pytest.approx(beyond_mm)
+    assert found.verdict is verdict
+
+
 def test_a_side_that_cannot_be_checked_is_said() -> None:
     organ = patch((10, 20, 55), (10, 10, 10))
     assert findings(organ, organ, name="Kidney_L")["propagated-laterality"].verdict is Verdict.REVIEW
@@ -307,7 +319,7 @@ def test_limits_of_a_department_replace_ours(tmp_path: Path) -> None:
 def test_limits_that_make_no_sense_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "limits.json"
     file.write_text(text)
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValueError, match=r"plausibility file.*the keys are volume_ratio_review"):
         PlausibilityLimits.from_file(file)
 
 

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import zipfile
@@ -227,3 +228,22 @@ def test_an_answer_takes_the_place_of_an_earlier_one_and_never_mixes_with_it(tmp
     (tmp_path / "notes.txt").write_text("kept")
     Answer({"RECOMMENDED": b"b"}, {}).save(tmp_path)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"RECOMMENDED.dcm": "b", "notes.txt": "kept"}
+
+
+def test_a_full_disk_leaves_the_earlier_answer_and_no_part_of_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hazard: a torn RTSTRUCT under its final name in an import folder."""
+    Answer({"RECOMMENDED": b"a"}, {"verdict": "pass"}).save(tmp_path)
+    write = Path.write_bytes
+
+    def full(file: Path, content: bytes) -> int:
+        write(file, content[:2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="the answer was not saved"):
+            Answer({"RECOMMENDED": b"bbbb"}, {}).save(tmp_path)
+    assert (tmp_path / "RECOMMENDED.dcm").read_bytes() == b"a"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["RECOMMENDED.dcm", "report.json"]

@@ -149,6 +149,25 @@ def test_options_that_cannot_be_read_are_refused_without_quoting_them(options: b
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("extra", "status", "code"),
+    [
+        ([("plan_id", "couch-2"), ("plan_id", "couch-3")], 400, "multipart-invalid"),
+        ([("options", '{"refine": "off"}'), ("options", '{"refine": "auto"}')], 400, "multipart-invalid"),
+        ([("options", '{"refine": "off", "refine": "auto"}')], 422, "options-invalid"),
+    ],
+)
+def test_what_is_said_twice_is_refused_because_nobody_knows_which_is_meant(extra, status: int, code: str):
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            files = [*case_files(), *((name, (None, value, "text/plain")) for name, value in extra)]
+            answer = await client.post("/recontour", files=files)
+            assert (answer.status_code, answer.json()["code"]) == (status, code)
+            assert "twice" in answer.json()["detail"]
+
+    run(scenario())
+
+
 def test_options_reach_the_core():
     async def scenario() -> None:
         async with serving(FakeCore()) as client:

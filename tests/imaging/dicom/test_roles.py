@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from imaging.dicom.ct_series import read_ct_series
 from imaging.dicom.parse import DicomObject, parse
-from imaging.dicom.roles import check_roles, sort_roles
+from imaging.dicom.roles import check_other_scan, check_roles, sort_roles
 from imaging.errors import MissingObject, MixedSeries, RecontouringError, SeriesRole
+from imaging.findings import Verdict
 from tests.dicom_factory import DAILY, PLANNING, SMALL, CtSpec, Upload, ct_bytes, good_upload, structure_bytes
 
 
@@ -58,3 +60,13 @@ UNSORTABLE = [
 def test_what_cannot_be_sorted_is_refused(upload: Upload, refusal: type[RecontouringError]) -> None:
     with pytest.raises(refusal):
         sort_roles(everything(upload))
+
+
+def test_the_planning_scan_under_other_uids_is_no_scan_of_the_day() -> None:
+    planning, same, daily = (
+        read_ct_series(parsed(files), role="daily CT", limits=SMALL)
+        for files in (good_upload().planning, ct_bytes(replace(PLANNING, name="sent again")), good_upload().daily)
+    )
+    (found,) = check_other_scan(planning, same)
+    assert (found.check, found.verdict) == ("daily-equals-planning", Verdict.FAIL)
+    assert check_other_scan(planning, daily) == ()
