@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imaging.errors import RecontouringError
-from recontour.client import ClientError, Refused, Unreachable
+from recontour.client import ClientError, Refused, Unreachable, which_object
 from service.problems import Refusal
 
 REFUSED, WRONG, NO_ANSWER, INTERRUPTED = 1, 2, 3, 130
@@ -50,7 +50,8 @@ def _why(error: BaseException) -> str:
         return f"{where}: {first['msg']}" if where else first["msg"]
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-    return " ".join(str(error).split()) or "interrupted"
+    told = " ".join(str(error).split()) or "interrupted"
+    return told + which_object(error.facts) if isinstance(error, RecontouringError) else told
 
 
 def _parser() -> argparse.ArgumentParser:

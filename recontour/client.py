@@ -363,10 +363,17 @@ def _refused(response: httpx.Response) -> Refused:
     return Refused(
         status=response.status_code,
         code=str(problem.get("code", "http-error")),
-        detail=str(problem.get("detail", response.reason_phrase)),
+        detail=str(problem.get("detail", response.reason_phrase)) + which_object(problem.get("facts")),
         advice=str(problem.get("advice", "")),
         request_id=response.headers.get("X-Request-ID", ""),
     )
+
+
+def which_object(facts: object) -> str:
+    """' (file 3 of daily_ct, by path)' where the facts of a refusal name one object, else ''."""
+    if not isinstance(facts, Mapping) or not {"object", "field"} <= facts.keys():
+        return ""
+    return f" (file {facts['object']} of {facts['field']}, by path)"
 
 
 def _no_answer(error: Exception) -> Unreachable:

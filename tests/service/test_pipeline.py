@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from imaging.errors import ModelError, ModelNotFound, ProviderUnavailable, RoiAmbiguous, RoiUnmapped
+from imaging.errors import ModelError, ModelNotFound, NotDicom, ProviderUnavailable, RoiAmbiguous, RoiUnmapped
 from imaging.structures import Roi, StructureSet
 from imaging.timing import Stopwatch
+from recontour.client import which_object
 from service import pipeline
 from service.pipeline import ClinicalCore, model_folder, roi_numbers
 from service.settings import NO_MODEL, Settings
 from service.uploads import Upload
 from service.warm_up import run_made_up_case
+from tests.dicom_factory import good_upload
 from tests.manifests import manifest_with
 
 PLAN = StructureSet((Roi(1, "Bladder"), Roi(2, "Rectum"), Roi(7, "PTV"), Roi(8, "PTV")))
@@ -91,11 +93,14 @@ def test_a_missing_model_fails_the_first_check(tmp_path: Path):
         ClinicalCore(Settings(models_dir=tmp_path)).bring_up(lambda *_: None)
 
 
-def test_bytes_that_are_no_dicom_are_refused_by_the_real_core():
-    core = ClinicalCore(Settings(model=NO_MODEL))
-    upload = Upload({"planning_ct": [b"x"], "planning_structures": [b"y"], "daily_ct": [b"z"]})
-    with pytest.raises(Exception, match="not a DICOM file"):
-        core.recontour(upload, None, Stopwatch())
+def test_bytes_that_are_no_dicom_are_refused_by_the_real_core_with_their_place():
+    case = good_upload()
+    daily = [*case.daily[:2], b"z", *case.daily[2:]]
+    upload = Upload({"planning_ct": case.planning, "planning_structures": case.structures, "daily_ct": daily})
+    with pytest.raises(NotDicom) as refused:
+        ClinicalCore(Settings(model=NO_MODEL)).recontour(upload, None, Stopwatch())
+    assert refused.value.facts == {"object": 3, "field": "daily_ct"}
+    assert which_object(refused.value.facts) == " (file 3 of daily_ct, by path)"
 
 
 def test_the_made_up_case_goes_through_every_step():
