@@ -1,6 +1,7 @@
 """MODEL_CARD.md of an exported model: what is known of it, and the tables; what only people know is left to them.
 
-Headings follow what reports on AI in radiotherapy ask of a model card.
+The sections are those of AID-RT, the model card of the ESTRO Physics Workshop 2023 (Barragán-Montero et al., Physics and
+Imaging in Radiation Oncology 2026, 10.1016/j.phro.2026.100940).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,15 @@ from training.evaluation.report import card_table
 from training.evaluation.scores import CaseScore
 from training.export import Release
 from training.networks import parameter_count
+
+SECTIONS = (
+    "0. Card metadata",
+    "1. Model basic information",
+    "2. Model technical specifications",
+    "3. Training data, methodology, and information",
+    "4. Evaluation data, methodology, and results",
+    "5. Other considerations",
+)
 
 
 def write_card(
@@ -57,28 +67,36 @@ def card(
         f"{organs} on a daily CT, and the deformation from the daily to the planning CT.",
         "**Research only. Nothing was validated on patients by the project.**",
         "",
-        "## Identity",
+        f"## {SECTIONS[0]}",
         "| | |",
         "|---|---|",
-        f"| name, version | {manifest.identity}; hashes, commit, cohort hash and recipe in manifest.json |",
+        "| written by | `training export`; what only people know comes from the release file |",
+        f"| about | {manifest.identity}; hashes, commit, cohort hash and recipe in manifest.json |",
+        "| approval | none; research |",
+        "",
+        f"## {SECTIONS[1]}",
+        "### Intended use",
+        manifest.intended_use,
+        "",
+        "### Not intended",
+        release.not_intended,
+        "",
+        f"## {SECTIONS[2]}",
+        "| | |",
+        "|---|---|",
         f"| network | {trained.recipe.network.family}, {parameter_count(trained.network):,} parameters |",
         f"| recipe | {manifest.recipe} |",
         f"| input | daily CT, planning CT after the affine, planned organs; {manifest.spacing_mm:g} mm grid; "
         f"[{window.lower:g}, {window.upper:g}] HU divided by {window.divisor:g} |",
         "| output | class probabilities; displacement in millimetres (x, y, z), daily to planning; "
         f"{manifest.margin_voxels} voxels smaller per side |",
-        "| approval | none; research |",
+        "| hardware | a CPU, or a GPU with CUDA 13; docs/deploy.md |",
         "",
-        "## Intended use",
-        manifest.intended_use,
-        "",
-        "## Not intended",
-        release.not_intended,
-        "",
-        "## Data",
+        f"## {SECTIONS[3]}",
+        "### Data",
         release.data,
         "",
-        "## Training",
+        "### Training",
         f"{trained.step:,} steps of {trained.recipe.sampling.patches} patches of "
         f"{trained.recipe.sampling.patch_size}^3 voxels, {trained.seconds / 60:.0f} minutes in training steps. Stages:",
         "",
@@ -86,7 +104,7 @@ def card(
         "|---|---|---|---|",
         *(_stage_row(stage) for stage in trained.stages),
         "",
-        "## Evaluation",
+        f"## {SECTIONS[4]}",
         "The exported file, through the service's own preprocessing, propagation and contour extraction, on the daily",
         "CT's native voxels. MSD: mean surface distance, both directions pooled; SD over cases. 'network': the affine",
         "with the network's field as it is, 'propagated' what the service delivers: that field where it helps, and the",
@@ -99,8 +117,13 @@ def card(
         parts += [f"### {split.capitalize()}, {cases} cases", card_table(scores, system=system), ""]
     chosen = ", ".join(f"{organ.name} {organ.recommended}" for organ in manifest.organs)
     why = "chosen on the validation cases alone" if "validation" in sections else "as the release file says"
-    parts += [f"Recommended path per organ, {why}: {chosen}.", "", "## Known failures and limits"]
-    parts += [*(f"- {limit}" for limit in release.limits), ""]
+    parts += [f"Recommended path per organ, {why}: {chosen}.", ""]
+    parts += [f"## {SECTIONS[5]}", "### Known failures and limits", *(f"- {limit}" for limit in release.limits), ""]
+    parts += [
+        "### Risks and monitoring",
+        "docs/hazards.md; every ROI of every answer is held against the plausibility limits.",
+        "",
+    ]
     return "\n".join(parts)
 
 

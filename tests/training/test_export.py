@@ -22,7 +22,7 @@ from training.checkpoint import read_network
 from training.dataset import HeldOutCase
 from training.export import DeployedNetwork, check_parity, export, region_size, write_onnx
 from training.export_command import read_release
-from training.model_card import card
+from training.model_card import SECTIONS, card
 from training.pairs import LabelledScan
 from training.recipe import RECIPES
 from training.train import train
@@ -135,8 +135,18 @@ def test_the_card_says_what_is_known_and_that_nothing_was_validated_on_patients(
     text = card(manifest, read_network(run), read_release(RELEASE, name="a", version="1.2.3"), {}, system="")
     assert "Nothing was validated on patients" in text
     assert "1 steps of 1 patches of 48^3 voxels" in text
-    for heading in ("Identity", "Intended use", "Not intended", "Data", "Training", "Evaluation", "Known failures"):
-        assert f"## {heading}" in text
+    for heading in ("Intended use", "Not intended", "Data", "Training", "Known failures", "Risks and monitoring"):
+        assert f"### {heading}" in text
+
+
+def test_every_card_has_the_sections_of_aid_rt_in_their_order(exported):
+    """ESTRO Physics Workshop 2023: metadata, basic information, specifications, training, evaluation, other."""
+    _, run, _, manifest = exported
+    written = card(manifest, read_network(run), read_release(RELEASE, name="a", version="1.2.3"), {}, system="")
+    for text in (written, SHIPPED.with_name("MODEL_CARD.md").read_text()):
+        headings = [line for line in text.splitlines() if line.startswith("## ")]
+        assert [heading[3:5] for heading in headings] == ["0.", "1.", "2.", "3.", "4.", "5."]
+        assert headings == [f"## {section}" for section in SECTIONS]
 
 
 @pytest.mark.parametrize(
