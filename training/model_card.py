@@ -1,7 +1,7 @@
 """MODEL_CARD.md of an exported model: what is known of it, and the tables; what only people know is left to them.
 
-The sections are those of AID-RT, the model card of the ESTRO Physics Workshop 2023 (Barragán-Montero et al., Physics and
-Imaging in Radiation Oncology 2026, 10.1016/j.phro.2026.100940).
+The sections are those of AID-RT, the model card of the ESTRO Physics Workshop 2023 (Barragán-Montero et al., Physics
+and Imaging in Radiation Oncology 2026, 10.1016/j.phro.2026.100940).
 """
 
 from collections.abc import Mapping, Sequence
