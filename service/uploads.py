@@ -120,6 +120,8 @@ def unpack_upload(upload: Upload, *, limits: UploadLimits) -> Upload:
                 if unpacked_bytes > limits.unpacked_bytes:
                     raise TooLarge(f"the zip files unpack to more than {limits.unpacked_bytes} bytes")
                 if role == "unsorted" and entry.name.rsplit("/", 1)[-1] == OPTIONS_ENTRY:
+                    if opened.options is not None:
+                        raise Refusal("archive-invalid", f"{OPTIONS_ENTRY} came twice; send one.")
                     opened.options = entry.content
                 else:
                     target.append(entry.content)
@@ -260,14 +262,15 @@ class _Collector:
             part.text_field, part.limit = "options", self.limits.options_bytes
         else:
             part.role, part.limit = "unsorted", max(self.limits.instance_bytes, self.limits.structure_bytes)
+        if part.text_field in self._texts:
+            raise Refusal("multipart-invalid", f"{part.text_field} came twice; send it once.")
+        if part.text_field:
+            self._texts.add(part.text_field)
 
     def _assign_form_field(self, part: Part) -> None:
         _, parameters = parse_options_header(part.headers.get("content-disposition", ""))
         name = parameters.get(b"name", b"").decode("latin-1")
         if name in TEXT_FIELDS:
-            if name in self._texts:
-                raise Refusal("multipart-invalid", f"the field {name} came twice; send it once.")
-            self._texts.add(name)
             part.text_field, part.limit = name, self.limits.options_bytes
             return
         for role in OBJECT_FIELDS:

@@ -103,6 +103,9 @@ def results_of(begun: Sequence[Future[DicomObject]]) -> list[DicomObject]:
             parsed.append(one.result())
         except InputError as error:
             error.facts["object"] = position
+            # Nobody waits for the objects behind a refused one.
+            for later in begun[position:]:
+                later.cancel()
             raise
     return parsed
 

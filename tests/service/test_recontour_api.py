@@ -168,6 +168,16 @@ def test_what_is_said_twice_is_refused_because_nobody_knows_which_is_meant(extra
     run(scenario())
 
 
+def test_options_that_lie_twice_in_a_zip_are_refused():
+    async def scenario() -> None:
+        async with serving(FakeCore()) as client:
+            packed = zip_of({"a.dcm": b"one", "options.json": b"{}", "plan/options.json": b'{"refine": "off"}'})
+            answer = await client.post("/recontour", content=packed, headers={"Content-Type": "application/zip"})
+            assert (answer.status_code, answer.json()["code"]) == (400, "archive-invalid")
+
+    run(scenario())
+
+
 def test_options_reach_the_core():
     async def scenario() -> None:
         async with serving(FakeCore()) as client:
