@@ -19,9 +19,9 @@ from imaging.displacement import (
     jacobian_determinant,
     least_determinant,
     part_around,
-    reaching,
     to_daily,
     vectors_on,
+    vectors_reaching,
 )
 from imaging.findings import Finding, Verdict
 from imaging.geometry import Box, VolumeGeometry, bounds
@@ -169,7 +169,7 @@ def _refined(
 
 def _moved_over(vectors: DvfVoxels, grid: VolumeGeometry, target: VolumeGeometry) -> DvfVoxels:
     """The same field on a grid that reaches less than a voxel farther."""
-    return vectors_on((reaching(DisplacementField(vectors, grid), GRID_MM),), target)
+    return vectors_reaching(DisplacementField(vectors, grid), target)
 
 
 def judged_grid(daily: VolumeGeometry, planned: Box | None, affine: AffineTransform) -> VolumeGeometry:

@@ -46,20 +46,32 @@ def vectors_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry) ->
     return total
 
 
+def vectors_reaching(field: DisplacementField, geometry: VolumeGeometry) -> DvfVoxels:
+    """`vectors_on` with the field's outermost vectors repeated outwards, for a grid that reaches beyond the field's."""
+    total = np.empty((3, *geometry.shape), dtype=np.float32)
+    _add_on_grid(field.vectors, *_steps_in(field.geometry, geometry), True, np.inf, total)
+    return total
+
+
 def sum_on(fields: Sequence[DisplacementField], geometry: VolumeGeometry, total: DvfVoxels) -> None:
     """Write the sum of the fields on a grid into `total`, (3, z, y, x)."""
     if not fields:
         total[:] = 0
     for n, field in enumerate(fields):
-        first = field.geometry.to_index(np.array([geometry.origin_mm]))[0]
-        step = np.divide(geometry.spacing_mm, field.geometry.spacing_mm)
+        first, step = _steps_in(field.geometry, geometry)
         offset = np.rint(first)
         if np.all(step == 1) and np.abs(first - offset).max() < 1e-6:
             if n == 0:
                 total[:] = 0
             _add_shifted(field.vectors, offset.astype(int)[::-1], total)
         else:
-            _add_on_grid(field.vectors, first, step, n == 0, total)
+            _add_on_grid(field.vectors, first, step, n == 0, 0.0, total)
+
+
+def _steps_in(source: VolumeGeometry, geometry: VolumeGeometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where a grid begins among the voxels (x, y, z) of another one, and how far apart its own are there."""
+    first = source.to_index(np.array([geometry.origin_mm]))[0]
+    return first, np.divide(geometry.spacing_mm, source.spacing_mm)
 
 
 def _add_shifted(vectors: DvfVoxels, offset: NDArray[np.int_], total: DvfVoxels) -> None:
@@ -98,27 +110,15 @@ def part_around(
     grid = field.geometry
     if planned is None:
         return grid
-    x, y, z = (grid.axis_mm(axis).astype(np.float32) for axis in "xyz")
-    points = field.vectors + np.stack(np.broadcast_arrays(x, y[:, None], z[:, None, None]))
-    matrix = affine.matrix.astype(np.float32)
-    within = np.ones(grid.shape, dtype=np.bool_)
-    for row, lower, upper in zip(matrix[:3], *planned, strict=True):
-        # By numpy alone, because a library for matrices has threads of its own that stand in the way of the others.
-        moved = row[0] * points[0] + row[1] * points[1] + row[2] * points[2] + row[3]
-        within &= (moved >= lower - margin_mm) & (moved <= upper + margin_mm)
-    if not within.any():
+    lower, upper = planned[0] - margin_mm, planned[1] + margin_mm
+    depth, height, width = grid.shape
+    rows, columns = np.zeros((depth, height), dtype=np.bool_), np.zeros((depth, width), dtype=np.bool_)
+    _mark_between(field.vectors, grid.index_to_lps, affine.matrix, lower, upper, rows, columns)
+    if not rows.any():
         return grid
-    spans = [np.flatnonzero(within.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    spans = [np.flatnonzero(marked) for marked in (rows.any(axis=1), rows.any(axis=0), columns.any(axis=0))]
     (k0, k1), (j0, j1), (i0, i1) = ((int(span[0]), int(span[-1]) + 1) for span in spans)
     return grid.cropped((k0, j0, i0), (k1, j1, i1))
-
-
-def reaching(field: DisplacementField, margin_mm: float) -> DisplacementField:
-    """The field with its outermost vectors repeated outwards, because a coarser grid may reach beyond it."""
-    n = int(np.ceil(margin_mm / min(field.geometry.spacing_mm)))
-    z, y, x = field.geometry.shape
-    wider = field.geometry.cropped((-n, -n, -n), (z + n, y + n, x + n))
-    return DisplacementField(np.pad(field.vectors, ((0, 0), (n, n), (n, n), (n, n)), mode="edge"), wider)
 
 
 def jacobian_determinant(field: DisplacementField) -> FloatVoxels:
@@ -181,6 +181,26 @@ def border_weight(part: VolumeGeometry, whole: VolumeGeometry, width_mm: float) 
     return weight[lower[2] : lower[2] + z, lower[1] : lower[1] + y, lower[0] : lower[0] + x]
 
 
+@numba.njit(cache=True, parallel=True)
+def _mark_between(vectors, to_lps, m, lower, upper, rows, columns):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """The rows (z, y) and columns (z, x) of a field's grid that hold a point that ends between a box's corners."""
+    depth, height, width = vectors.shape[1:]
+    for k in numba.prange(depth):
+        for j in range(height):
+            found = False
+            for i in range(width):
+                px = to_lps[0, 0] * i + to_lps[0, 3] + vectors[0, k, j, i]
+                py = to_lps[1, 1] * j + to_lps[1, 3] + vectors[1, k, j, i]
+                pz = to_lps[2, 2] * k + to_lps[2, 3] + vectors[2, k, j, i]
+                inside = True
+                for n in range(3):
+                    at = m[n, 0] * px + m[n, 1] * py + m[n, 2] * pz + m[n, 3]
+                    inside &= (at >= lower[n]) & (at <= upper[n])
+                columns[k, i] |= inside
+                found |= inside
+            rows[k, j] = found
+
+
 @numba.njit(cache=True)
 def _add_at_points(vectors, index, total):  # type: ignore[no-untyped-def]
     depth, height, width = vectors.shape[1:]
@@ -200,11 +220,15 @@ def _add_at_points(vectors, index, total):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _add_on_grid(vectors, first, step, clear, total):  # type: ignore[no-untyped-def]
-    """Add the vectors on the grid of `total`, which is cleared before, row by row, where that is asked for."""
+def _add_on_grid(vectors, first, step, clear, beyond, total):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Add the vectors on the grid of `total`, which is cleared before, row by row, where that is asked for.
+
+    The outermost ones are repeated so many voxels `beyond` their own grid.
+    """
     depth, height, width = vectors.shape[1:]
     x = first[0] + step[0] * np.arange(total.shape[3])
-    inside = np.flatnonzero((x >= 0) & (x <= width - 1))
+    inside = np.flatnonzero((x >= -beyond) & (x <= width - 1 + beyond))
+    x = np.minimum(np.maximum(x, 0.0), width - 1.0)
     if inside.size == 0:
         if clear:
             total[:] = 0
@@ -219,8 +243,9 @@ def _add_on_grid(vectors, first, step, clear, total):  # type: ignore[no-untyped
             for c in range(3):
                 total[c, k] = 0
         z = first[2] + step[2] * k
-        if not 0 <= z <= depth - 1:
+        if not -beyond <= z <= depth - 1 + beyond:
             continue
+        z = min(max(z, 0.0), depth - 1.0)
         ka = int(z)
         kb = min(ka + 1, depth - 1)
         w = np.float32(z - ka)
@@ -228,8 +253,9 @@ def _add_on_grid(vectors, first, step, clear, total):  # type: ignore[no-untyped
         row = np.empty(width + 1, dtype=np.float32)
         for j in range(total.shape[2]):
             y = first[1] + step[1] * j
-            if not 0 <= y <= height - 1:
+            if not -beyond <= y <= height - 1 + beyond:
                 continue
+            y = min(max(y, 0.0), height - 1.0)
             ja = int(y)
             jb = min(ja + 1, height - 1)
             v = np.float32(y - ja)

@@ -68,7 +68,10 @@ def _mark_beside(hu, painted, reach, mark, beside):  # type: ignore[no-untyped-d
     for k in range(depth):
         for j in range(height):
             before, after = hu[k, j], painted[k, j]
-            if np.all(before == after):
+            changed = False
+            for i in range(width):
+                changed |= before[i] != after[i]
+            if not changed:
                 continue
             for i in range(width):
                 if before[i] != after[i]:

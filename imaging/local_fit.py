@@ -14,9 +14,9 @@ import numba
 import numpy as np
 
 from imaging.arrays import DvfVoxels, FloatVoxels
-from imaging.displacement import border_weight, part_around, reached, reaching, vectors_on
+from imaging.displacement import border_weight, part_around, reached, vectors_on, vectors_reaching
 from imaging.geometry import Box, VolumeGeometry
-from imaging.resampling import resample_deformed
+from imaging.resampling import resample_deformed, resample_reaching
 from imaging.smoothing import CUT_OFF, smooth
 from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import Volume
@@ -126,23 +126,20 @@ def _fitted(
     blocks = grid.in_blocks(STRIDE)
     # Both grids reach a little beyond the field's, and each step at most one voxel farther.
     farthest_mm = (level.steps + level.more + 2 * STRIDE) * spacing_mm
-    still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
-    means = fixed.coarsened(grid.spacing_mm, grid.box)
-    here = _soft(resample_deformed(means, still, affine=AffineTransform.identity())[0])
+    here = _soft(resample_reaching(fixed.coarsened(grid.spacing_mm, grid.box), grid))
     source = moving.coarsened(grid.spacing_mm, reached(affine, (field,), farthest_mm))
-    vectors = vectors_on((reaching(field, 2 * spacing_mm),), blocks)
+    vectors = vectors_reaching(field, blocks)
     sums = np.empty((10, *blocks.shape), dtype=np.float32)
     step = np.empty((3, *blocks.shape), dtype=np.float32)
     for n in range(level.steps + level.more):
-        so_far = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
-        there, seen = resample_deformed(source, DisplacementField(vectors_on((so_far,), grid), grid), affine=affine)
+        so_far = DisplacementField(vectors_reaching(DisplacementField(vectors, blocks), grid), grid)
+        there, seen = resample_deformed(source, so_far, affine=affine)
         _sum_up(here, _soft(there), seen, np.float32(1 / spacing_mm), sums)
         _solve(smooth(sums, level.window_mm / blocks.spacing_mm[0]), np.float32(spacing_mm), step)
         if n >= level.steps:
             step *= still_far(step)
         vectors = vectors + step
-    found = reaching(DisplacementField(vectors, blocks), 2 * spacing_mm)
-    return vectors_on((found,), field.geometry)
+    return vectors_reaching(DisplacementField(vectors, blocks), field.geometry)
 
 
 def still_far(step: DvfVoxels) -> FloatVoxels:

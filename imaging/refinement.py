@@ -10,10 +10,10 @@ tried instead is in docs/decisions/0002-refinement.md.
 import numpy as np
 
 from imaging.arrays import DvfVoxels
-from imaging.displacement import reaching, vectors_on
+from imaging.displacement import vectors_reaching
 from imaging.geometry import VolumeGeometry
 from imaging.matching import STRIDE, search, sub_voxel_step
-from imaging.resampling import resample_deformed
+from imaging.resampling import resample_deformed, resample_reaching
 from imaging.similarity import NOISE_HU, Descriptors, describe
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform, DisplacementField
@@ -58,8 +58,7 @@ def refine(
 
 def described_at(volume: Volume, grid: VolumeGeometry, *, noise_hu: float = NOISE_HU) -> Descriptors:
     """Descriptors of a CT on a grid of the same patient."""
-    still = DisplacementField(np.zeros((3, *grid.shape), dtype=np.float32), grid)
-    return describe(resample_deformed(volume, still, affine=AffineTransform.identity())[0], noise_hu=noise_hu)
+    return describe(resample_reaching(volume, grid), noise_hu=noise_hu)
 
 
 def _searched(
@@ -72,7 +71,7 @@ def _searched(
     reach: int,
 ) -> DisplacementField:
     level = field.geometry.covering((spacing_mm,) * 3)
-    so_far = vectors_on((reaching(field, spacing_mm),), level)
+    so_far = vectors_reaching(field, level)
     there, _ = resample_deformed(moving.coarsened((spacing_mm,) * 3), DisplacementField(so_far, level), affine=affine)
     here = described_at(fixed.coarsened((spacing_mm,) * 3), level)
     found = search(here, describe(there), reach=reach) * np.float32(spacing_mm)
@@ -86,13 +85,13 @@ def _stepped(
     here = described_at(fixed, grid)
     blocks = grid.in_blocks(STRIDE)
     block_mm = min(blocks.spacing_mm)
-    field = DisplacementField(vectors_on((reaching(field, block_mm),), blocks), blocks)
+    field = DisplacementField(vectors_reaching(field, blocks), blocks)
     for _ in range(STEPS):
-        so_far = DisplacementField(vectors_on((reaching(field, block_mm),), grid), grid)
+        so_far = DisplacementField(vectors_reaching(field, grid), grid)
         there, seen = resample_deformed(moving, so_far, affine=affine)
         step, weight = sub_voxel_step(here, describe(there), seen, window=COMPARED_SIGMA_BLOCKS)
         led = smooth(step * weight, STEP_SIGMA_MM / block_mm)
         led /= smooth(weight, STEP_SIGMA_MM / block_mm) + np.float32(LEAST_WEIGHT)
         vectors = smooth(field.vectors + led * np.float32(min(grid.spacing_mm)), FIELD_SIGMA_MM / block_mm)
         field = DisplacementField(vectors, blocks)
-    return DisplacementField(vectors_on((reaching(field, block_mm),), grid), grid)
+    return DisplacementField(vectors_reaching(field, grid), grid)

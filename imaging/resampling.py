@@ -38,9 +38,17 @@ def resample(
     between = np.eye(4) if to_source is None else to_source.matrix
     to_index = volume.geometry.lps_to_index @ between @ geometry.index_to_lps
     if to_source is None:
-        _sample_aligned(volume.hu, np.diag(to_index)[:3].copy(), to_index[:3, 3].copy(), np.float32(AIR_HU), out)
+        _sample_aligned(volume.hu, np.diag(to_index)[:3].copy(), to_index[:3, 3].copy(), False, np.float32(AIR_HU), out)
     else:
         _sample_affine(volume.hu, to_index, np.float32(AIR_HU), out)
+    return out
+
+
+def resample_reaching(volume: Volume, geometry: VolumeGeometry) -> FloatVoxels:
+    """`resample` on a grid of the same patient, the outermost voxels repeated outwards as in `resample_deformed`."""
+    out = np.empty(geometry.shape, dtype=np.float32)
+    to_index = volume.geometry.lps_to_index @ geometry.index_to_lps
+    _sample_aligned(volume.hu, np.diag(to_index)[:3].copy(), to_index[:3, 3].copy(), True, np.float32(AIR_HU), out)
     return out
 
 
@@ -98,7 +106,7 @@ def _sample_affine(hu, m, outside, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, parallel=True)
-def _sample_aligned(hu, step, first, outside, out):  # type: ignore[no-untyped-def]
+def _sample_aligned(hu, step, first, repeat, outside, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """`_sample_affine` of grids with the same axes: four rows are mixed into one, which the compiler vectorises."""
     depth, height, width = hu.shape
     count = out.shape[2]
@@ -106,7 +114,7 @@ def _sample_aligned(hu, step, first, outside, out):  # type: ignore[no-untyped-d
     begin, end = count, 0
     for i in range(count):
         x = first[0] + step[0] * i
-        if -0.5 <= x <= width - 0.5:
+        if repeat or -0.5 <= x <= width - 0.5:
             begin, end = min(begin, i), i + 1
             x = min(max(x, 0.0), width - 1.0)
             left[i] = min(int(x), max(width - 2, 0))
@@ -118,7 +126,7 @@ def _sample_aligned(hu, step, first, outside, out):  # type: ignore[no-untyped-d
             y = first[1] + step[1] * j
             target = out[k, j]
             target[:] = outside
-            if begin >= end or not (-0.5 <= z <= depth - 0.5 and -0.5 <= y <= height - 0.5):
+            if begin >= end or not (repeat or (-0.5 <= z <= depth - 0.5 and -0.5 <= y <= height - 0.5)):
                 continue
             zc, yc = min(max(z, 0.0), depth - 1.0), min(max(y, 0.0), height - 1.0)
             ka, ja = int(zc), int(yc)

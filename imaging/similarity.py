@@ -48,8 +48,8 @@ def describe(hu: FloatVoxels, *, noise_hu: float = NOISE_HU) -> Descriptors:
         hu: Hounsfield units.
         noise_hu: Standard deviation below which differences mean nothing.
     """
-    clipped = np.clip(hu, LOWER_HU, UPPER_HU).astype(np.float32)
-    padded = np.pad(clipped, REACH, mode="edge")
+    padded = np.empty([n + 2 * REACH for n in hu.shape], dtype=np.float32)
+    _pad_clipped(hu, REACH, np.float32(LOWER_HU), np.float32(UPPER_HU), padded)
     out = np.zeros(hu.shape, dtype=np.uint64)
     _describe(padded, _PAIRS, _STEPS.astype(np.float32), np.float32(2 * noise_hu**2), out)
     return out
@@ -84,6 +84,20 @@ def bits_set(typing_context, word):  # type: ignore[no-untyped-def]  # noqa: ARG
 def unequal_bits(a, b):  # type: ignore[no-untyped-def]
     """Number of bits in which two words differ."""
     return bits_set(a ^ b)
+
+
+@numba.njit(cache=True, parallel=True)
+def _pad_clipped(hu, reach, lower, upper, padded):  # type: ignore[no-untyped-def]
+    """The edge is repeated outwards."""
+    depth, height, width = hu.shape
+    for k in numba.prange(padded.shape[0]):
+        for j in range(padded.shape[1]):
+            row = hu[min(max(k - reach, 0), depth - 1), min(max(j - reach, 0), height - 1)]
+            target = padded[k, j]
+            for i in range(width):
+                target[reach + i] = min(max(row[i], lower), upper)
+            target[:reach] = target[reach]
+            target[reach + width :] = target[reach + width - 1]
 
 
 @numba.njit(cache=True, parallel=True)

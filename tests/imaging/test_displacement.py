@@ -15,6 +15,7 @@ from imaging.displacement import (
     to_planning,
     vectors_at,
     vectors_on,
+    vectors_reaching,
 )
 from imaging.geometry import VolumeGeometry
 from imaging.transforms import AffineTransform, Deformation, DisplacementField
@@ -40,6 +41,14 @@ def test_between_voxel_centres_a_linear_field_is_read_exactly(x: float, y: float
 def test_outside_its_grid_a_field_moves_nothing() -> None:
     field = DisplacementField(np.ones((3, *GRID.shape), np.float32), GRID)
     assert vectors_at([field], np.array([[14.1, 5.0, 25.0], [-10.0, 0.0, 19.9]])).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_a_field_asked_to_reach_farther_repeats_its_outermost_vectors() -> None:
+    ramp = VolumeGeometry((1, 1, 3), (0.0, 0.0, 0.0), (4.0, 4.0, 4.0))
+    field = DisplacementField(np.array([[[[1.0, 3.0, 5.0]]]] * 3, np.float32), ramp)
+    wider = VolumeGeometry((3, 2, 7), (-4.0, -7.0, -4.0), (2.0, 4.0, 30.0))
+    assert vectors_reaching(field, wider)[1, 2, 0].tolist() == [1, 1, 1, 2, 3, 4, 5]
+    assert (vectors_reaching(field, wider) == [1, 1, 1, 2, 3, 4, 5]).all()
 
 
 def test_fields_add_up_and_a_grid_reads_the_same_as_points() -> None:

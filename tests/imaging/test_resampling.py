@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imaging.geometry import VolumeGeometry
-from imaging.resampling import resample
-from imaging.transforms import AffineTransform
+from imaging.resampling import resample, resample_deformed, resample_reaching
+from imaging.transforms import AffineTransform, DisplacementField
 from imaging.volume import AIR_HU, Volume
 
 RAMP = VolumeGeometry((6, 8, 10), (-10.0, 20.0, 100.0), (2.0, 3.0, 4.0))
@@ -54,6 +54,15 @@ def on_the_end(grid: VolumeGeometry, axis: str) -> np.ndarray:
 def test_half_a_voxel_beyond_the_last_centre_keeps_its_value_and_farther_out_is_air() -> None:
     line = VolumeGeometry((1, 1, 3), (7.9, 20.0, 100.0), (1.05, 1.0, 1.0))
     assert resample(ramp_volume(), line)[0, 0].tolist() == pytest.approx([89.5, 90.0, AIR_HU], abs=1e-3)
+
+
+def test_a_grid_beyond_the_scan_repeats_its_outermost_voxels_as_for_a_field_that_moves_nothing() -> None:
+    wider = RAMP.cropped((-2, -1, -3), (8, 9, 12))
+    still = DisplacementField(np.zeros((3, *wider.shape), np.float32), wider)
+    expected, _ = resample_deformed(ramp_volume(), still, affine=AffineTransform.identity())
+    found = resample_reaching(ramp_volume(), wider)
+    assert found[0, 0].tolist() == [0, 0, 0, *range(0, 100, 10), 90, 90]
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_affine_carries_wanted_points_to_the_source() -> None:
