@@ -26,7 +26,7 @@ from imaging.displacement import (
 from imaging.findings import Finding, Verdict
 from imaging.geometry import Box, VolumeGeometry, bounds
 from imaging.judge import JUDGED_OVER_MM, ComparedPair, Judge, fine_judge_of, judge_of
-from imaging.local_fit import fit_locally
+from imaging.local_fit import NewtonSteps, fit_locally
 from imaging.masks import PackedMasks, RoiPatch
 from imaging.refinement import refine as pull_together
 from imaging.smoothing import CUT_OFF, smooth
@@ -94,6 +94,7 @@ def choose_deformation(
     network: DisplacementField | None,
     refine: Literal["auto", "off"] = "auto",
     masks: Sequence[PackedMasks] | None = None,
+    newton_steps: NewtonSteps | None = None,
 ) -> ChosenDeformation:
     """Put the deformation together, region by region.
 
@@ -104,6 +105,7 @@ def choose_deformation(
         network: The network's field on the affinely aligned daily patient, or None.
         refine: 'off' leaves the refinement out.
         masks: Planned ROIs; the refinement works around them. None: over the whole daily scan.
+        newton_steps: Who takes the last steps of the refinement; None for the compiled loops.
     """
     planned = planned_box(masks or ())
     grid = judged_grid(daily.geometry, planned, affine)
@@ -128,6 +130,7 @@ def choose_deformation(
             affine=affine,
             field=DisplacementField(total, grid),
             planned=planned,
+            newton_steps=newton_steps,
         )
         accepted = _accepted_correction(refined - total, total, judge, distance, findings)
         if accepted is not None:
@@ -145,6 +148,7 @@ def _refined(
     affine: AffineTransform,
     field: DisplacementField,
     planned: Box | None,
+    newton_steps: NewtonSteps | None,
 ) -> DvfVoxels:
     """The refinement's whole field from `field` on, without a step where the grid ends inside the daily scan."""
     start, grid = field.vectors, field.geometry
@@ -155,7 +159,9 @@ def _refined(
     found = pull_together(fixed=pair.fixed, moving=pair.moving, affine=affine, grid=beside, start=begun)
     pulled = _moved_over(found.vectors, beside, grid)
     searched = DisplacementField(pulled, grid)
-    fitted = fit_locally(fixed=daily, moving=planning, affine=affine, field=searched, planned=planned).vectors
+    fitted = fit_locally(
+        fixed=daily, moving=planning, affine=affine, field=searched, planned=planned, steps=newton_steps
+    ).vectors
     # Equal HU mean nothing where the day changed them: there the descriptors notice that the fit went astray.
     part = part_around(planned, searched, affine, CUT_OFF * JUDGED_OVER_MM)
     both = [DisplacementField(vectors_on((DisplacementField(v, grid),), part), part) for v in (pulled, fitted)]

@@ -8,7 +8,7 @@ descriptors do. The choice of every number is in docs/decisions/0006-local-fit.m
 0012-own-voxels.md, 0014-coarse-steps.md and 0016-around-the-plan.md.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numba
 import numpy as np
@@ -36,6 +36,11 @@ class Level(NamedTuple):
     window_mm: float
     steps: int
     more: int = 0
+
+    @property
+    def window_blocks(self) -> float:
+        """The window's standard deviation in blocks."""
+        return self.window_mm / (STRIDE * self.spacing_mm)
 
     def on(self, region: VolumeGeometry, own_mm: float) -> "Level":
         """The level that a region allows, and CTs whose own voxels have edges of `own_mm`."""
@@ -78,8 +83,39 @@ STRIDE = 2
 """Voxels per shift, along each axis: the window is wider than that."""
 
 
+class NewtonSteps(Protocol):
+    """Who takes the steps of a level: compiled loops, or a graph on a GPU (`backends.fit_graph`)."""
+
+    def __call__(
+        self,
+        *,
+        here: FloatVoxels,
+        grid: VolumeGeometry,
+        source: Volume,
+        affine: AffineTransform,
+        vectors: DvfVoxels,
+        level: Level,
+    ) -> DvfVoxels:
+        """The shifts after all steps.
+
+        Args:
+            here: (z, y, x) soft HU of the daily CT.
+            grid: Of `here`, even, of `level.spacing_mm`.
+            source: The planning CT.
+            affine: From the daily to the planning patient.
+            vectors: (3, z, y, x) the shifts before, in millimetres, one per block of `STRIDE` voxels of the grid.
+            level: How far, how wide and how often.
+        """
+
+
 def fit_locally(
-    *, fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField, planned: Box | None = None
+    *,
+    fixed: Volume,
+    moving: Volume,
+    affine: AffineTransform,
+    field: DisplacementField,
+    planned: Box | None = None,
+    steps: NewtonSteps | None = None,
 ) -> DisplacementField:
     """The field with the steps added that make both CTs equal, on the field's own grid.
 
@@ -90,11 +126,12 @@ def fit_locally(
         field: The displacement so far.
         planned: The box of the planning patient that matters; None: all that the field's grid holds. Beyond its reach a
             level leaves the field as it is.
+        steps: Who takes them; None for the compiled loops.
     """
     own_mm = float(np.cbrt(1000 * max(fixed.geometry.voxel_cc, moving.geometry.voxel_cc)))
     for level, part in _levels_on(field, affine, planned, own_mm):
         begun = DisplacementField(vectors_on((field,), part), part)
-        found = _fitted(fixed, moving, affine, begun, level) - begun.vectors
+        found = _fitted(fixed, moving, affine, begun, level, steps or compiled_steps) - begun.vectors
         found *= border_weight(part, field.geometry, TAPER_WINDOWS * level.window_mm)
         vectors = vectors_on((field, DisplacementField(found, part)), field.geometry)
         field = DisplacementField(vectors, field.geometry)
@@ -118,28 +155,47 @@ def _levels_on(
     return levels
 
 
-def _fitted(
-    fixed: Volume, moving: Volume, affine: AffineTransform, field: DisplacementField, level: Level
+def _fitted(  # noqa: PLR0917
+    fixed: Volume,
+    moving: Volume,
+    affine: AffineTransform,
+    field: DisplacementField,
+    level: Level,
+    steps: NewtonSteps,
 ) -> DvfVoxels:
-    spacing_mm = level.spacing_mm
-    grid = field.geometry.covering((spacing_mm,) * 3)
+    grid = field.geometry.covering((level.spacing_mm,) * 3)
     blocks = grid.in_blocks(STRIDE)
     # Both grids reach a little beyond the field's, and each step at most one voxel farther.
-    farthest_mm = (level.steps + level.more + 2 * STRIDE) * spacing_mm
+    farthest_mm = (level.steps + level.more + 2 * STRIDE) * level.spacing_mm
     here = _soft(resample_reaching(fixed.coarsened(grid.spacing_mm, grid.box), grid))
     source = moving.coarsened(grid.spacing_mm, reached(affine, (field,), farthest_mm))
-    vectors = vectors_reaching(field, blocks)
+    begun = vectors_reaching(field, blocks)
+    found = steps(here=here, grid=grid, source=source, affine=affine, vectors=begun, level=level)
+    return vectors_reaching(DisplacementField(found, blocks), field.geometry)
+
+
+def compiled_steps(
+    *,
+    here: FloatVoxels,
+    grid: VolumeGeometry,
+    source: Volume,
+    affine: AffineTransform,
+    vectors: DvfVoxels,
+    level: Level,
+) -> DvfVoxels:
+    """See `NewtonSteps`."""
+    spacing_mm, blocks = level.spacing_mm, grid.in_blocks(STRIDE)
     sums = np.empty((10, *blocks.shape), dtype=np.float32)
     step = np.empty((3, *blocks.shape), dtype=np.float32)
     for n in range(level.steps + level.more):
         so_far = DisplacementField(vectors_reaching(DisplacementField(vectors, blocks), grid), grid)
         there, seen = resample_deformed(source, so_far, affine=affine)
         _sum_up(here, _soft(there), seen, np.float32(1 / spacing_mm), sums)
-        _solve(smooth(sums, level.window_mm / blocks.spacing_mm[0]), np.float32(spacing_mm), step)
+        _solve(smooth(sums, level.window_blocks), np.float32(spacing_mm), step)
         if n >= level.steps:
             step *= still_far(step)
         vectors = vectors + step
-    return vectors_reaching(DisplacementField(vectors, blocks), field.geometry)
+    return vectors
 
 
 def still_far(step: DvfVoxels) -> FloatVoxels:

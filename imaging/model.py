@@ -13,6 +13,7 @@ from imaging.arrays import FloatVoxels
 from imaging.backends.protocol import Backend
 from imaging.errors import ModelError, ModelNotFound, ProviderUnavailable
 from imaging.geometry import VolumeGeometry
+from imaging.local_fit import NewtonSteps
 from imaging.manifest import ModelManifest
 from imaging.preprocessing import ModelInputs, output_geometry
 from imaging.transforms import DisplacementField
@@ -21,6 +22,9 @@ Device = Literal["auto", "cuda", "cpu"]
 GOLDEN_DICE = 0.98
 """Least overlap of every organ with the golden case, on any back end."""
 CpuBackend = Literal["auto", "openvino", "onnxruntime"]
+RefinementDevice = Literal["auto", "cpu"]
+STEPS_DIFFER_MM = 0.01
+"""Most that the refinement's steps on a GPU may differ from the compiled ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +44,19 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class RecontouringModel:
-    """A network whose file matches its manifest, on one device."""
+    """A network whose file matches its manifest, on one device.
+
+    Attributes:
+        manifest: What is known of it.
+        folder: Where it lies.
+        backend: The runtime with the network in it.
+        newton_steps: Who takes the refinement's steps on that device; None for the compiled loops.
+    """
 
     manifest: ModelManifest
     folder: Path
     backend: Backend
+    newton_steps: NewtonSteps | None = None
 
     @property
     def provider(self) -> str:
@@ -80,9 +92,10 @@ class RecontouringModel:
             The 99th percentile of the absolute difference, the larger of both outputs (probability, mm).
 
         Raises:
-            ModelError: If golden.npz was changed, the difference exceeds the manifest's tolerance, or an organ lies
-                elsewhere.
+            ModelError: If golden.npz was changed, the difference exceeds the manifest's tolerance, an organ lies
+                elsewhere, or the refinement's steps go elsewhere.
         """
+        self._test_newton_steps()
         golden_file = self.folder / "golden.npz"
         _check_hash(golden_file, self.manifest.golden_sha256)
         with np.load(golden_file, allow_pickle=False) as golden:
@@ -106,6 +119,18 @@ class RecontouringModel:
                 )
         return worst
 
+    def _test_newton_steps(self) -> None:
+        if self.newton_steps is None:
+            return
+        from imaging.backends.fit_graph import difference_mm
+
+        differs_mm = difference_mm(self.newton_steps)
+        if not differs_mm <= STEPS_DIFFER_MM:
+            raise ModelError(
+                f"the refinement's steps on {self.provider} differ by {differs_mm:.3f} mm from the compiled ones, "
+                f"at most {STEPS_DIFFER_MM} is allowed: let it run on the CPU (RECONTOUR_REFINEMENT_DEVICE=cpu)"
+            )
+
 
 def load_manifest(folder: Path) -> ModelManifest:
     """Read manifest.json.
@@ -126,7 +151,12 @@ def load_manifest(folder: Path) -> ModelManifest:
 
 
 def load_model(
-    folder: Path, *, device: Device = "auto", cpu_backend: CpuBackend = "auto", threads: int = 0
+    folder: Path,
+    *,
+    device: Device = "auto",
+    cpu_backend: CpuBackend = "auto",
+    threads: int = 0,
+    refinement_device: RefinementDevice = "auto",
 ) -> RecontouringModel:
     """Check the hash of model.onnx, then load it.
 
@@ -135,6 +165,7 @@ def load_model(
         device: 'cuda' fails without a GPU, 'auto' takes it where it works, 'cpu' never does.
         cpu_backend: Which runtime on the CPU; 'auto' prefers OpenVINO where it is installed.
         threads: CPU threads of the runtime, 0 for its own choice.
+        refinement_device: 'auto' lets the refinement's last steps run on the GPU where the network does.
 
     Raises:
         ModelNotFound: If the folder holds no model.
@@ -144,7 +175,9 @@ def load_model(
     manifest = load_manifest(folder)
     model_file = folder / "model.onnx"
     _check_hash(model_file, manifest.sha256)
-    return RecontouringModel(manifest, folder, _backend(model_file, device, cpu_backend, threads))
+    backend = _backend(model_file, device, cpu_backend, threads)
+    on_gpu = refinement_device == "auto" and "CUDA" in backend.provider
+    return RecontouringModel(manifest, folder, backend, _steps_on_gpu(threads) if on_gpu else None)
 
 
 def _backend(model_file: Path, device: Device, cpu_backend: CpuBackend, threads: int) -> Backend:
@@ -168,6 +201,12 @@ def _backend(model_file: Path, device: Device, cpu_backend: CpuBackend, threads:
 
         return OnnxRuntimeBackend(model_file, cuda=False, threads=threads)
     raise ProviderUnavailable("no runtime for the CPU is installed: install the extra 'cpu' or 'gpu'")
+
+
+def _steps_on_gpu(threads: int) -> NewtonSteps:
+    from imaging.backends.fit_graph import GraphSteps
+
+    return GraphSteps(cuda=True, threads=threads)
 
 
 def _check_hash(file: Path, sha256: str) -> None:

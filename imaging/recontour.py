@@ -86,6 +86,7 @@ def recontour(
                 network=prediction.dvf if prediction else None,
                 refine=options.refine,
                 masks=planned.masks,
+                newton_steps=model.newton_steps if model else None,
             )
         with stopwatch.stage("propagate"):
             carried = propagate(planned.masks, chosen.deformation, case.daily.geometry)

@@ -2,6 +2,7 @@
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from imaging.arrays import FloatVoxels
 
@@ -16,15 +17,20 @@ def smooth(stack: FloatVoxels, sigma: float) -> FloatVoxels:
         stack: What to smooth; left as it is.
         sigma: Standard deviation in voxels, the same along all axes.
     """
-    reach = max(1, int(np.ceil(CUT_OFF * sigma)))
-    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    taps = (taps / taps.sum()).astype(np.float32)
+    taps = gaussian(sigma)
     between = np.empty(stack.shape, dtype=np.float32)
     out = np.empty(stack.shape, dtype=np.float32)
     # A read-only array is another type to the compiler, which would then compile while a patient waits.
     _smooth_planes(np.require(stack, dtype=np.float32, requirements=["C", "W"]), taps, between)
     _smooth_across(between, taps, out)
     return out
+
+
+def gaussian(sigma: float) -> NDArray[np.float32]:
+    """(2 n + 1,) weights that sum to one, cut off at `CUT_OFF` sigma; at least one on each side."""
+    reach = max(1, int(np.ceil(CUT_OFF * sigma)))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return (taps / taps.sum()).astype(np.float32)
 
 
 @numba.njit(cache=True, parallel=True)

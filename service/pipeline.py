@@ -146,6 +146,7 @@ class ClinicalCore:
             device=self._settings.device,
             cpu_backend=self._settings.cpu_backend,
             threads=self._settings.threads,
+            refinement_device=self._settings.refinement_device,
         )
 
     def _parse(self, upload: Upload, role: Role) -> list[DicomObject]:

@@ -82,6 +82,10 @@ class Settings(BaseSettings):
         Field(description="Runtime of the network on a CPU; 'auto' is openvino"),
     ] = "auto"
     threads: Annotated[int, Field(ge=0, description="CPU threads of the network, 0 for the runtime's choice")] = 0
+    refinement_device: Annotated[
+        Literal["auto", "cpu"],
+        Field(description="'auto' takes the refinement's last steps on the GPU where the network runs there"),
+    ] = "auto"
     plausibility_file: Annotated[Path | None, Field(description="JSON with the physicist's own limits")] = None
 
     queue_length: Annotated[int, Field(ge=0, description="Requests that may wait behind the one at work")] = 8

@@ -118,7 +118,7 @@ def write_onnx(deployed: DeployedNetwork, file: Path) -> None:
     # What is computed from weights alone, such as the kernels of `doubling_kernel`, stands in the file as a number.
     fold_constants(program.model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT)
     model = program.model_proto
-    _strip(model)
+    strip_places(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(file))
 
@@ -184,7 +184,8 @@ def _run(deployed: DeployedNetwork, *inputs: FloatVoxels) -> tuple[FloatVoxels, 
     return segmentation.numpy(), dvf.numpy()
 
 
-def _strip(model: Any) -> None:
+def strip_places(model: Any) -> None:
+    """Leave out the names and places of source files, which say nothing to who runs the graph."""
     del model.metadata_props[:]
     graph = model.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
