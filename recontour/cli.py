@@ -168,10 +168,13 @@ def _request_options(options: argparse.Namespace) -> dict[str, object]:
 
 def _serve(options: argparse.Namespace) -> None:
     from service.server import run
-    from service.settings import Settings
+    from service.settings import NO_MODEL, Settings
 
     names = ("host", "port", "insecure", "models_dir", "model", "device", "cpu_backend")
     settings = Settings.from_environment(None, **_given(options, *names))
+    if settings.model != NO_MODEL and not (settings.models_dir / settings.model.partition("/")[0]).is_dir():
+        folder = settings.models_dir.resolve()
+        print(f"recontour: there is no {settings.model} in {folder}: name its folder by --models-dir", file=sys.stderr)
 
     def say(port: int) -> None:
         print(f"recontour listens on http://{settings.host}:{port}", flush=True)

@@ -48,6 +48,8 @@ def create_app(settings: Settings, *, core: Core | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
+        # A redirect would have a hundred megabytes sent twice.
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = ServiceState(settings, core or _clinical_core(settings), telemetry)

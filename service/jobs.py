@@ -88,12 +88,14 @@ class JobStore:
         self._stamp(job)
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job that waits, throw away the result of one that runs or has ended."""
+        """Stop a job that waits, throw away the result of one that runs, forget one that has ended."""
         job = self.get(job_id)
-        if job.task is not None and job.finished_at is None:
+        if job.finished_at is not None:
+            del self._jobs[job_id]
+            return
+        if job.task is not None:
             job.task.cancel()
         job.state = "cancelled"
-        job.answer = job.problem = None
         self._stamp(job)
 
     def result(self, job_id: str) -> Answer:

@@ -44,9 +44,9 @@ async def get_job_result(
 @router.delete(
     "/{id}",
     status_code=204,
-    summary="Cancel a job or throw its result away",
+    summary="Cancel a job, or forget one that has ended",
     responses=contract.problems("unauthorized", "job-not-found"),
 )
 async def delete_job(request: Request, id: str) -> None:  # noqa: A002  the contract's name
-    """Work that has begun runs to its end, and its result is thrown away."""
+    """Work that has begun runs to its end, and its result is thrown away; a result that is there goes at once."""
     state_of(request).jobs.cancel(id)

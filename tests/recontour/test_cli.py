@@ -72,6 +72,16 @@ def test_listening_beyond_loopback_without_a_key_is_refused(capsys: pytest.Captu
     assert "--insecure" in one_line(capsys)
 
 
+def test_a_folder_without_the_model_is_named_where_the_service_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("service.server.run", lambda *_, **__: None)
+    main(["serve", "--models-dir", str(tmp_path)])
+    assert f"no prostate-ct in {tmp_path}: name its folder by --models-dir" in one_line(capsys)
+    main(["serve", "--models-dir", str(tmp_path), "--model", "none"])
+    assert not capsys.readouterr().err
+
+
 def test_the_key_of_the_environment_is_never_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

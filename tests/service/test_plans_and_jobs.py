@@ -129,7 +129,8 @@ def test_respond_async_answers_202_and_the_result_is_that_of_the_plain_request()
             assert result.content == (await client.post("/recontour", files=case_files())).content
             assert (await client.delete(where)).status_code == 204
             gone = await client.get(job["result"])
-            assert (gone.status_code, gone.json()["code"]) == (409, "job-cancelled")
+            assert (gone.status_code, gone.json()["code"]) == (404, "job-not-found")
+            assert (await client.get(where)).status_code == 404
 
     run(scenario())
 
@@ -160,6 +161,8 @@ def test_a_job_that_waits_can_be_cancelled_and_frees_its_place():
             assert (await client.get(second)).json()["state"] == "queued"
             await client.delete(second)
             assert (await client.get(second)).json()["state"] == "cancelled"
+            gone = await client.get(f"{second}/result")
+            assert (gone.status_code, gone.json()["code"]) == (409, "job-cancelled")
             while b"recontour_queue_depth 1.0" not in (await client.get("/metrics")).content:
                 await asyncio.sleep(0.01)
             core.release.set()

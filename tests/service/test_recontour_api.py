@@ -347,6 +347,8 @@ def test_unknown_routes_and_methods_are_problems_too():
             unknown = await client.get("/patients/SMITH")
             assert (unknown.status_code, unknown.json()["code"]) == (404, "not-found")
             assert "SMITH" not in unknown.text
+            # A redirect would have the case sent twice.
+            assert (await client.post("/recontour/", files=case_files())).status_code == 404
             wrong = await client.get("/recontour")
             assert (wrong.status_code, wrong.json()["code"]) == (405, "method-not-allowed")
             assert wrong.headers["allow"] == "POST"
