@@ -102,21 +102,20 @@ done
 step "golden case on the GPU" 60 "$BIN/python" - <<'PY'
 from pathlib import Path
 
-from imaging.backends.fit_graph import difference_mm
 from imaging.model import load_model
 from service.pipeline import model_folder
 
 model = load_model(model_folder(Path("models"), "prostate-ct"), device="cuda")
-print(f"the refinement's steps differ from the compiled ones by {difference_mm(model.newton_steps):.6f} mm")
 print(f"99th percentile of the difference: {model.self_test():.5f}, allowed {model.manifest.golden_tolerance}")
 PY
-step "one request, staged plan, 1, 2 and 4 at once" 200 "$BIN/python" -m bench --device cuda --clients 1,2,4 --starts 2 \
+step "one request, staged plan, 1, 2 and 4 at once" 180 "$BIN/python" -m bench --device cuda --clients 1,2,4 --starts 2 \
   --requests 21 --report-only --out "$OUT/standard-gpu"
-step "the network on every precision" 150 "$BIN/python" -m bench.providers --repeats 15 --only cuda-fp32 \
+step "the network on every precision" 120 "$BIN/python" -m bench.providers --repeats 15 --only cuda-fp32 \
   --only cuda-tf32 --only cuda-fp16 --out "$OUT/providers-gpu"
-step "the refinement on the CPU beside the one on the GPU" 90 "$BIN/python" -m bench.versus \
-  RECONTOUR_REFINEMENT_DEVICE=cpu --requests 9
-step "region sizes" 90 "$BIN/python" -m bench.growth --axis region --device cuda --out "$OUT/growth-gpu"
+step "where the operators of the refinement's graph run" 30 "$BIN/python" -m bench.placement --device cuda
+step "region sizes" 60 "$BIN/python" -m bench.growth --axis region --device cuda --out "$OUT/growth-gpu"
+step "the refinement's steps on the CPU beside those on the GPU" 110 env RECONTOUR_DEVICE=cuda "$BIN/python" -m \
+  bench.versus RECONTOUR_REFINEMENT_DEVICE=cpu --requests 7
 
 say "goals"
 "$BIN/python" - "$OUT" <<'PY'

@@ -165,7 +165,7 @@ def load_model(
         device: 'cuda' fails without a GPU, 'auto' takes it where it works, 'cpu' never does.
         cpu_backend: Which runtime on the CPU; 'auto' prefers OpenVINO where it is installed.
         threads: CPU threads of the runtime, 0 for its own choice.
-        refinement_device: 'auto' lets the refinement's last steps run on the GPU where the network does.
+        refinement_device: 'auto' lets the refinement's last steps run on the GPU where the network does and they can.
 
     Raises:
         ModelNotFound: If the folder holds no model.
@@ -203,10 +203,13 @@ def _backend(model_file: Path, device: Device, cpu_backend: CpuBackend, threads:
     raise ProviderUnavailable("no runtime for the CPU is installed: install the extra 'cpu' or 'gpu'")
 
 
-def _steps_on_gpu(threads: int) -> NewtonSteps:
+def _steps_on_gpu(threads: int) -> NewtonSteps | None:
     from imaging.backends.fit_graph import GraphSteps
 
-    return GraphSteps(cuda=True, threads=threads)
+    try:
+        return GraphSteps(cuda=True, threads=threads)
+    except ProviderUnavailable:
+        return None
 
 
 def _check_hash(file: Path, sha256: str) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from imaging.arrays import DvfVoxels, FloatVoxels
 from imaging.backends.onnx_runtime import DEVICE_FAULTS, on_device, open_session
-from imaging.backends.protocol import lost_in_flight
+from imaging.errors import ProviderUnavailable
 from imaging.geometry import VolumeGeometry
 from imaging.local_fit import LOWER_HU, STRIDE, UPPER_HU, Level, NewtonSteps, compiled_steps
 from imaging.smoothing import gaussian, smooth
@@ -39,6 +39,10 @@ INPUTS = (
     *("longest", "slower"),
 )
 OUTPUT = "moved"
+LOST = (
+    "the device failed in the refinement's steps and nothing was contoured: try again, and if it fails again "
+    "let them run on the CPU (RECONTOUR_REFINEMENT_DEVICE=cpu)"
+)
 
 Matrix = NDArray[np.float32]
 
@@ -52,10 +56,15 @@ class GraphSteps:
 
     def __init__(self, *, cuda: bool, threads: int = 0) -> None:
         self._device = "cuda" if cuda else "cpu"
-        # TF32 would round the shifts to a thousandth. No two patients have the same region, so that memory which grows
-        # by what is asked for would grow with each of them.
+        # TF32 would round the shifts to a thousandth. No two patients have the same region, so that memory which is
+        # planned for each shape, or grows by what is asked for, would grow with each of them.
         self._session = open_session(
-            FILE, cuda=cuda, threads=threads, use_tf32="0", arena_extend_strategy="kNextPowerOfTwo"
+            FILE,
+            cuda=cuda,
+            threads=threads,
+            plan_memory=False,
+            use_tf32="0",
+            arena_extend_strategy="kNextPowerOfTwo",
         )
 
     def __call__(
@@ -93,19 +102,22 @@ class GraphSteps:
                 self._session.run_with_iobinding(binding)
                 (moved,) = binding.get_outputs()
             return moved.numpy()
-        except DEVICE_FAULTS as error:
-            raise lost_in_flight() from error
+        except (*DEVICE_FAULTS, RuntimeError, MemoryError) as error:
+            # Copies to the device and back raise Python's own errors.
+            raise ProviderUnavailable(LOST) from error
 
 
 def difference_mm(steps: NewtonSteps) -> float:
     """The largest difference between some steps and the compiled ones, on made-up images."""
     rng = np.random.default_rng(seed=7)
-    grid = VolumeGeometry((31, 36, 41), (-60.0, -54.0, -45.0), (3.0, 3.0, 3.0))
+    # Small, because a voxel at the very edge of gas or of the scan may fall to either side by rounding.
+    grid = VolumeGeometry((15, 18, 21), (-160.0, -54.0, 845.0), (3.0, 3.0, 3.0))
     blocks = grid.in_blocks(STRIDE).shape
     pattern = smooth(rng.normal(0, 2500, (1, *grid.shape)).astype(np.float32), 2.0)[0]
     here = np.clip(pattern, np.float32(LOWER_HU), np.float32(UPPER_HU))
+    turn, corner = np.eye(3) + rng.normal(0, 0.02, (3, 3)), np.array(grid.origin_mm)
     matrix = np.eye(4)
-    matrix[:3] += rng.normal(0, 0.02, (3, 4))
+    matrix[:3, :3], matrix[:3, 3] = turn, corner - turn @ corner
     given = {
         "here": here,
         "grid": grid,
@@ -124,8 +136,9 @@ def _places(grid: VolumeGeometry, source: VolumeGeometry, affine: AffineTransfor
     scale = np.where(last > 0, 2 / np.maximum(last, 1), 2.0)
     to_places = np.diag([*scale, 1.0]) @ source.lps_to_index @ affine.matrix
     to_places[:3, 3] -= last > 0
-    x, y, z = (grid.axis_mm(axis) for axis in "xyz")
-    base_z = to_places[:3, 2, None] * z + to_places[:3, 3, None]
+    # From the grid's corner on, because the millimetres of a patient may be large and cancel.
+    x, y, z = (grid.axis_mm(axis) - origin for axis, origin in zip("xyz", grid.origin_mm, strict=True))
+    base_z = to_places[:3, 2, None] * z + (to_places @ [*grid.origin_mm, 1.0])[:3, None]
     places = {
         "turned": to_places[:3, :3],
         "base_z": base_z[:, :, None, None],

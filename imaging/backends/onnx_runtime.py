@@ -46,13 +46,16 @@ class OnnxRuntimeBackend:
         return segmentation, dvf
 
 
-def open_session(file: Path, *, cuda: bool, threads: int = 0, **cuda_options: str) -> onnxruntime.InferenceSession:
+def open_session(
+    file: Path, *, cuda: bool, threads: int = 0, plan_memory: bool = True, **cuda_options: str
+) -> onnxruntime.InferenceSession:
     """A session that runs where it was asked to.
 
     Args:
         file: The graph.
         cuda: On the GPU, or else on the CPU.
         threads: CPU threads, 0 for the runtime's choice.
+        plan_memory: One block for each shape of the inputs, kept as long as the session.
         cuda_options: Further options of the CUDA provider.
 
     Raises:
@@ -61,6 +64,7 @@ def open_session(file: Path, *, cuda: bool, threads: int = 0, **cuda_options: st
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.enable_mem_pattern = plan_memory
     if cuda and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
     # HEURISTIC: EXHAUSTIVE tunes anew for each shape, DEFAULT is cuDNN's slow fallback mode.

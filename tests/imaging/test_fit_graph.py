@@ -63,12 +63,14 @@ def test_the_graph_takes_the_steps_of_the_compiled_loops(
     graph: GraphSteps, shape: tuple[int, int, int], level: Level
 ) -> None:
     rng = np.random.default_rng(seed=1)
-    grid = VolumeGeometry((24, 31, 34), (-40.0, -50.0, -30.0), (level.spacing_mm,) * 3)
+    # As far from the origin as a treatment couch may stand.
+    grid = VolumeGeometry((24, 31, 34), (460.0, -550.0, 1470.0), (level.spacing_mm,) * 3)
     # Tissue between fat and muscle with pockets as dark as gas.
     pattern = smooth(rng.normal(0, 2500, (1, *grid.shape)).astype(np.float32), 2.0)[0]
-    source = VolumeGeometry(shape, (-38.0, -52.0, -29.0), (2.1, 2.2, 2.3))
+    source = VolumeGeometry(shape, (462.0, -552.0, 1471.0), (2.1, 2.2, 2.3))
+    turn, corner = np.eye(3) + rng.normal(0, 0.03, (3, 3)), np.array(grid.origin_mm)
     matrix = np.eye(4)
-    matrix[:3] += rng.normal(0, 0.03, (3, 4))
+    matrix[:3, :3], matrix[:3, 3] = turn, corner - turn @ corner + rng.normal(0, 1, 3)
     given: dict[str, Any] = {
         "here": np.clip(pattern, -160, 240),
         "grid": grid,
@@ -132,18 +134,51 @@ def test_the_steps_run_on_the_gpu_where_the_network_does(
     backend.provider = provider
     monkeypatch.setattr(imaging.model, "_backend", lambda *_: backend)
     monkeypatch.setattr(imaging.model, "_steps_on_gpu", lambda _: compiled_steps)
-    (folder,) = (Path(__file__).parents[2] / "models" / "prostate-ct").glob("*/")
+    folder = next((Path(__file__).parents[2] / "models").glob("*/*/"))
     model = load_model(folder, refinement_device=refinement_device)
     assert (model.newton_steps is compiled_steps) == on_gpu
 
 
-def test_a_device_lost_between_two_steps_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", [DEVICE_FAULTS[0], RuntimeError, MemoryError])
+@pytest.mark.parametrize("at", ["on_device", "run", "numpy"])
+def test_a_device_lost_between_two_steps_is_named_so(
+    monkeypatch: pytest.MonkeyPatch, fault: type[Exception], at: str
+) -> None:
+    """Copies to a GPU and back raise Python's own errors, a run those of ONNX Runtime."""
+
+    def lose(*_: object) -> None:
+        raise fault("somebody's data")
+
+    class LostArray:
+        numpy = lose
+
     class Lost:
-        def io_binding(self) -> None:
-            raise DEVICE_FAULTS[0]("somebody's data")
+        def io_binding(self) -> "Lost":
+            return self
+
+        def bind_ortvalue_input(self, *_: object) -> None: ...
+
+        def bind_output(self, *_: object) -> None: ...
+
+        def run_with_iobinding(self, _: object) -> None:
+            if at == "run":
+                lose()
+
+        def get_outputs(self) -> list[LostArray]:
+            return [LostArray()]
 
     steps = GraphSteps(cuda=False)
     monkeypatch.setattr(steps, "_session", Lost())
-    with pytest.raises(ProviderUnavailable) as refusal:
+    if at == "on_device":
+        monkeypatch.setattr("imaging.backends.fit_graph.on_device", lose)
+    with pytest.raises(ProviderUnavailable, match="RECONTOUR_REFINEMENT_DEVICE=cpu") as refusal:
         difference_mm(steps)
     assert "somebody" not in str(refusal.value)
+
+
+def test_a_gpu_that_cannot_hold_the_steps_leaves_them_to_the_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise ProviderUnavailable("no room")
+
+    monkeypatch.setattr("imaging.backends.fit_graph.GraphSteps", refuse)
+    assert imaging.model._steps_on_gpu(0) is None
