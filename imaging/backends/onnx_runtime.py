@@ -49,7 +49,7 @@ class OnnxRuntimeBackend:
 def open_session(
     file: Path, *, cuda: bool, threads: int = 0, plan_memory: bool = True, **cuda_options: str
 ) -> onnxruntime.InferenceSession:
-    """A session that runs where it was asked to.
+    """A session that runs where it was asked to, because ONNX Runtime falls back to the CPU without a word.
 
     Args:
         file: The graph.
