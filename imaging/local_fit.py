@@ -8,7 +8,9 @@ descriptors do. The choice of every number is in docs/decisions/0006-local-fit.m
 0012-own-voxels.md, 0014-coarse-steps.md and 0016-around-the-plan.md.
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -83,29 +85,29 @@ STRIDE = 2
 """Voxels per shift, along each axis: the window is wider than that."""
 
 
-class NewtonSteps(Protocol):
-    """Who takes the steps of a level: compiled loops, or a graph on a GPU (`backends.fit_graph`)."""
+@dataclass(frozen=True, eq=False)
+class LevelStart:
+    """What the steps of a level begin with.
 
-    def __call__(
-        self,
-        *,
-        here: FloatVoxels,
-        grid: VolumeGeometry,
-        source: Volume,
-        affine: AffineTransform,
-        vectors: DvfVoxels,
-        level: Level,
-    ) -> DvfVoxels:
-        """The shifts after all steps.
+    Attributes:
+        here: (z, y, x) soft HU of the daily CT.
+        grid: Of `here`, even, of `level.spacing_mm`.
+        source: The planning CT.
+        affine: From the daily to the planning patient.
+        vectors: (3, z, y, x) the shifts so far, in millimetres, one per block of `STRIDE` voxels of the grid.
+        level: How far, how wide and how often.
+    """
 
-        Args:
-            here: (z, y, x) soft HU of the daily CT.
-            grid: Of `here`, even, of `level.spacing_mm`.
-            source: The planning CT.
-            affine: From the daily to the planning patient.
-            vectors: (3, z, y, x) the shifts before, in millimetres, one per block of `STRIDE` voxels of the grid.
-            level: How far, how wide and how often.
-        """
+    here: FloatVoxels
+    grid: VolumeGeometry
+    source: Volume
+    affine: AffineTransform
+    vectors: DvfVoxels
+    level: Level
+
+
+NewtonSteps = Callable[[LevelStart], DvfVoxels]
+"""Who takes the steps of a level and gives the shifts after them: compiled loops, or a graph on a GPU."""
 
 
 def fit_locally(
@@ -169,29 +171,21 @@ def _fitted(  # noqa: PLR0917
     farthest_mm = (level.steps + level.more + 2 * STRIDE) * level.spacing_mm
     here = _soft(resample_reaching(fixed.coarsened(grid.spacing_mm, grid.box), grid))
     source = moving.coarsened(grid.spacing_mm, reached(affine, (field,), farthest_mm))
-    begun = vectors_reaching(field, blocks)
-    found = steps(here=here, grid=grid, source=source, affine=affine, vectors=begun, level=level)
+    found = steps(LevelStart(here, grid, source, affine, vectors_reaching(field, blocks), level))
     return vectors_reaching(DisplacementField(found, blocks), field.geometry)
 
 
-def compiled_steps(
-    *,
-    here: FloatVoxels,
-    grid: VolumeGeometry,
-    source: Volume,
-    affine: AffineTransform,
-    vectors: DvfVoxels,
-    level: Level,
-) -> DvfVoxels:
-    """See `NewtonSteps`."""
-    spacing_mm, blocks = level.spacing_mm, grid.in_blocks(STRIDE)
+def compiled_steps(start: LevelStart) -> DvfVoxels:
+    """The shifts after the level's steps."""
+    level, vectors, blocks = start.level, start.vectors, start.grid.in_blocks(STRIDE)
+    spacing_mm = np.float32(level.spacing_mm)
     sums = np.empty((10, *blocks.shape), dtype=np.float32)
     step = np.empty((3, *blocks.shape), dtype=np.float32)
     for n in range(level.steps + level.more):
-        so_far = DisplacementField(vectors_reaching(DisplacementField(vectors, blocks), grid), grid)
-        there, seen = resample_deformed(source, so_far, affine=affine)
-        _sum_up(here, _soft(there), seen, np.float32(1 / spacing_mm), sums)
-        _solve(smooth(sums, level.window_blocks), np.float32(spacing_mm), step)
+        so_far = DisplacementField(vectors_reaching(DisplacementField(vectors, blocks), start.grid), start.grid)
+        there, seen = resample_deformed(start.source, so_far, affine=start.affine)
+        _sum_up(start.here, _soft(there), seen, 1 / spacing_mm, sums)
+        _solve(smooth(sums, level.window_blocks), spacing_mm, step)
         if n >= level.steps:
             step *= still_far(step)
         vectors = vectors + step

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.arrays import DvfVoxels, FloatVoxels
+from imaging.arrays import DvfVoxels
 from imaging.backends.onnx_runtime import DEVICE_FAULTS, on_device, open_session
 from imaging.errors import ProviderUnavailable
 from imaging.geometry import VolumeGeometry
-from imaging.local_fit import LOWER_HU, STRIDE, UPPER_HU, Level, NewtonSteps, compiled_steps
+from imaging.local_fit import LOWER_HU, STRIDE, UPPER_HU, Level, LevelStart, NewtonSteps, compiled_steps
 from imaging.smoothing import gaussian, smooth
 from imaging.transforms import AffineTransform
 from imaging.volume import Volume
@@ -67,33 +67,25 @@ class GraphSteps:
             arena_extend_strategy="kNextPowerOfTwo",
         )
 
-    def __call__(
-        self,
-        *,
-        here: FloatVoxels,
-        grid: VolumeGeometry,
-        source: Volume,
-        affine: AffineTransform,
-        vectors: DvfVoxels,
-        level: Level,
-    ) -> DvfVoxels:
-        """See `imaging.local_fit.NewtonSteps`.
+    def __call__(self, start: LevelStart) -> DvfVoxels:
+        """The shifts after the level's steps.
 
         Raises:
             ProviderUnavailable: If the device fails during a step.
         """
+        level = start.level
         inputs: dict[str, NDArray[np.generic]] = {
-            "here": here[None],
-            "moving": source.hu[None],
-            **_places(grid, source.geometry, affine),
-            **_matrices(here.shape, level),
+            "here": start.here[None],
+            "moving": start.source.hu[None],
+            **_places(start.grid, start.source.geometry, start.affine),
+            **_matrices(start.here.shape, level),
             "longest": np.array([level.spacing_mm], dtype=np.float32),
         }
         try:
             binding = self._session.io_binding()
             for name, array in inputs.items():
                 binding.bind_ortvalue_input(name, on_device(array, self._device))
-            moved = on_device(vectors, self._device)
+            moved = on_device(start.vectors, self._device)
             slower = [on_device(np.array([flag], dtype=np.float32), self._device) for flag in (0, 1)]
             for n in range(level.steps + level.more):
                 binding.bind_ortvalue_input("vectors", moved)
@@ -114,19 +106,18 @@ def difference_mm(steps: NewtonSteps) -> float:
     grid = VolumeGeometry((15, 18, 21), (-160.0, -54.0, 845.0), (3.0, 3.0, 3.0))
     blocks = grid.in_blocks(STRIDE).shape
     pattern = smooth(rng.normal(0, 2500, (1, *grid.shape)).astype(np.float32), 2.0)[0]
-    here = np.clip(pattern, np.float32(LOWER_HU), np.float32(UPPER_HU))
     turn, corner = np.eye(3) + rng.normal(0, 0.02, (3, 3)), np.array(grid.origin_mm)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = turn, corner - turn @ corner
-    given = {
-        "here": here,
-        "grid": grid,
-        "source": Volume(np.roll(pattern, 1, axis=(0, 1, 2)).astype(np.int16), grid),
-        "affine": AffineTransform(matrix),
-        "vectors": smooth(rng.normal(0, 8, (3, *blocks)).astype(np.float32), 1.5),
-        "level": Level(3.0, 8.0, steps=2, more=1),
-    }
-    return float(np.abs(steps(**given) - compiled_steps(**given)).max())
+    start = LevelStart(
+        here=np.clip(pattern, np.float32(LOWER_HU), np.float32(UPPER_HU)),
+        grid=grid,
+        source=Volume(np.roll(pattern, 1, axis=(0, 1, 2)).astype(np.int16), grid),
+        affine=AffineTransform(matrix),
+        vectors=smooth(rng.normal(0, 8, (3, *blocks)).astype(np.float32), 1.5),
+        level=Level(3.0, 8.0, steps=2, more=1),
+    )
+    return float(np.abs(steps(start) - compiled_steps(start)).max())
 
 
 def _places(grid: VolumeGeometry, source: VolumeGeometry, affine: AffineTransform) -> dict[str, Matrix]:

@@ -10,7 +10,7 @@ import imaging.model
 from imaging.deformation import choose_deformation
 from imaging.errors import ModelError, ProviderUnavailable
 from imaging.geometry import VolumeGeometry
-from imaging.local_fit import STRIDE, Level, compiled_steps
+from imaging.local_fit import STRIDE, Level, LevelStart, compiled_steps
 from imaging.model import STEPS_DIFFER_MM, RecontouringModel, load_model
 from imaging.smoothing import smooth
 from imaging.transforms import AffineTransform
@@ -71,17 +71,17 @@ def test_the_graph_takes_the_steps_of_the_compiled_loops(
     turn, corner = np.eye(3) + rng.normal(0, 0.03, (3, 3)), np.array(grid.origin_mm)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = turn, corner - turn @ corner + rng.normal(0, 1, 3)
-    given: dict[str, Any] = {
-        "here": np.clip(pattern, -160, 240),
-        "grid": grid,
-        "source": Volume(pattern[: shape[0], : shape[1], : shape[2]].astype(np.int16), source),
-        "affine": AffineTransform(matrix),
-        "vectors": smooth(rng.normal(0, 8, (3, *grid.in_blocks(STRIDE).shape)).astype(np.float32), 1.5),
-        "level": level,
-    }
-    expected = compiled_steps(**given)
-    assert np.abs(expected - given["vectors"]).max() > 0.5
-    assert graph(**given) == pytest.approx(expected, abs=AGREE_MM)
+    start = LevelStart(
+        here=np.clip(pattern, -160, 240),
+        grid=grid,
+        source=Volume(pattern[: shape[0], : shape[1], : shape[2]].astype(np.int16), source),
+        affine=AffineTransform(matrix),
+        vectors=smooth(rng.normal(0, 8, (3, *grid.in_blocks(STRIDE).shape)).astype(np.float32), 1.5),
+        level=level,
+    )
+    expected = compiled_steps(start)
+    assert np.abs(expected - start.vectors).max() > 0.5
+    assert graph(start) == pytest.approx(expected, abs=AGREE_MM)
 
 
 def test_the_whole_refinement_ends_at_the_same_field(graph: GraphSteps) -> None:
@@ -99,14 +99,14 @@ def test_the_whole_refinement_ends_at_the_same_field(graph: GraphSteps) -> None:
 
 def test_the_self_test_compares_steps_and_says_how_far_they_are_apart(graph: GraphSteps) -> None:
     assert difference_mm(graph) < AGREE_MM
-    assert difference_mm(lambda **given: compiled_steps(**given) + np.float32(0.25)) == pytest.approx(0.25, abs=1e-5)
+    assert difference_mm(lambda start: compiled_steps(start) + np.float32(0.25)) == pytest.approx(0.25, abs=1e-5)
 
 
 def test_a_device_whose_steps_go_elsewhere_is_refused_with_the_way_out(tmp_path: Path) -> None:
     """Hazard: a GPU that computes something else, silently."""
 
-    def astray(**given: Any) -> np.ndarray:
-        return compiled_steps(**given) + np.float32(2 * STEPS_DIFFER_MM)
+    def astray(start: LevelStart) -> np.ndarray:
+        return compiled_steps(start) + np.float32(2 * STEPS_DIFFER_MM)
 
     class Gpu:
         provider = "CUDAExecutionProvider"
