@@ -53,15 +53,8 @@ def planned_side(
     to_the_left = plan.centroid_mm[0] - middle
     beyond = -to_the_left if side == "left" else to_the_left
     where = "beyond the midline on the other side" if beyond > 0 else "from the midline on that side"
-    yield graded(
-        "planned-laterality",
-        number,
-        beyond,
-        review=0.0,
-        fail=limits.wrong_side_fail_mm,
-        unit="mm",
-        message=f"the name says {side}; the plan has the centroid {abs(beyond):.1f} mm {where}",
-    )
+    message = f"the name says {side}; the plan has the centroid {abs(beyond):.1f} mm {where}"
+    yield _held("planned-laterality", number, beyond, limits, message)
 
 
 def carried_side(  # noqa: PLR0917
@@ -85,12 +78,10 @@ def carried_side(  # noqa: PLR0917
     to_the_left = found.centroid_mm[0] - daily_middle
     beyond = -to_the_left if planned_left else to_the_left
     where = f"{abs(beyond):.1f} mm {'beyond the midline on the other side' if beyond > 0 else 'from the midline'}"
-    yield graded(
-        check,
-        number,
-        beyond,
-        review=0.0,
-        fail=limits.wrong_side_fail_mm,
-        unit="mm",
-        message=f"centroid {where}; the plan has it on the patient's {'left' if planned_left else 'right'}",
-    )
+    message = f"centroid {where}; the plan has it on the patient's {'left' if planned_left else 'right'}"
+    yield _held(check, number, beyond, limits, message)
+
+
+def _held(check: str, number: int, beyond_mm: float, limits: PlausibilityLimits, message: str) -> Finding:
+    fail = limits.wrong_side_fail_mm
+    return graded(check, number, beyond_mm, review=0.0, fail=fail, unit="mm", message=message)

@@ -177,7 +177,7 @@ def load_model(
     _check_hash(model_file, manifest.sha256)
     backend = _backend(model_file, device, cpu_backend, threads)
     on_gpu = refinement_device == "auto" and "CUDA" in backend.provider
-    return RecontouringModel(manifest, folder, backend, _steps_on_gpu(threads) if on_gpu else None)
+    return RecontouringModel(manifest, folder, backend, _steps_on_gpu(device, threads) if on_gpu else None)
 
 
 def _backend(model_file: Path, device: Device, cpu_backend: CpuBackend, threads: int) -> Backend:
@@ -203,12 +203,14 @@ def _backend(model_file: Path, device: Device, cpu_backend: CpuBackend, threads:
     raise ProviderUnavailable("no runtime for the CPU is installed: install the extra 'cpu' or 'gpu'")
 
 
-def _steps_on_gpu(threads: int) -> NewtonSteps | None:
+def _steps_on_gpu(device: Device, threads: int) -> NewtonSteps | None:
     from imaging.backends.fit_graph import GraphSteps
 
     try:
         return GraphSteps(cuda=True, threads=threads)
     except ProviderUnavailable:
+        if device == "cuda":
+            raise
         return None
 
 

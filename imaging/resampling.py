@@ -34,21 +34,23 @@ def resample(
     """
     if antialias:
         volume = volume.coarsened(geometry.spacing_mm)
-    out = np.empty(geometry.shape, dtype=np.float32)
-    between = np.eye(4) if to_source is None else to_source.matrix
-    to_index = volume.geometry.lps_to_index @ between @ geometry.index_to_lps
     if to_source is None:
-        _sample_aligned(volume.hu, np.diag(to_index)[:3].copy(), to_index[:3, 3].copy(), False, np.float32(AIR_HU), out)
-    else:
-        _sample_affine(volume.hu, to_index, np.float32(AIR_HU), out)
+        return _resample_aligned(volume, geometry, repeat=False)
+    out = np.empty(geometry.shape, dtype=np.float32)
+    to_index = volume.geometry.lps_to_index @ to_source.matrix @ geometry.index_to_lps
+    _sample_affine(volume.hu, to_index, np.float32(AIR_HU), out)
     return out
 
 
 def resample_reaching(volume: Volume, geometry: VolumeGeometry) -> FloatVoxels:
     """`resample` on a grid of the same patient, the outermost voxels repeated outwards as in `resample_deformed`."""
+    return _resample_aligned(volume, geometry, repeat=True)
+
+
+def _resample_aligned(volume: Volume, geometry: VolumeGeometry, *, repeat: bool) -> FloatVoxels:
     out = np.empty(geometry.shape, dtype=np.float32)
     to_index = volume.geometry.lps_to_index @ geometry.index_to_lps
-    _sample_aligned(volume.hu, np.diag(to_index)[:3].copy(), to_index[:3, 3].copy(), True, np.float32(AIR_HU), out)
+    _sample_aligned(volume.hu, np.diag(to_index)[:3].copy(), to_index[:3, 3].copy(), repeat, np.float32(AIR_HU), out)
     return out
 
 

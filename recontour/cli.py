@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from imaging.errors import RecontouringError
+from imaging.errors import ModelNotFound, RecontouringError
 from recontour.client import ClientError, Refused, Unreachable, which_object
 from service.problems import Refusal
 
@@ -167,12 +167,16 @@ def _request_options(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    from service.pipeline import model_folder
     from service.server import run
     from service.settings import NO_MODEL, Settings
 
     names = ("host", "port", "insecure", "models_dir", "model", "device", "cpu_backend")
     settings = Settings.from_environment(None, **_given(options, *names))
-    if settings.model != NO_MODEL and not (settings.models_dir / settings.model.partition("/")[0]).is_dir():
+    try:
+        if settings.model != NO_MODEL:
+            model_folder(settings.models_dir, settings.model)
+    except ModelNotFound:
         folder = settings.models_dir.resolve()
         print(f"recontour: there is no {settings.model} in {folder}: name its folder by --models-dir", file=sys.stderr)
 

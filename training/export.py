@@ -117,10 +117,7 @@ def write_onnx(deployed: DeployedNetwork, file: Path) -> None:
     )
     # What is computed from weights alone, such as the kernels of `doubling_kernel`, stands in the file as a number.
     fold_constants(program.model, input_size_limit=LARGEST_CONSTANT, output_size_limit=LARGEST_CONSTANT)
-    model = program.model_proto
-    strip_places(model)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(file))
+    save_onnx(program.model_proto, file)
 
 
 def check_parity(deployed: DeployedNetwork, file: Path, *, tolerance: float, seed: int) -> float:
@@ -184,14 +181,16 @@ def _run(deployed: DeployedNetwork, *inputs: FloatVoxels) -> tuple[FloatVoxels, 
     return segmentation.numpy(), dvf.numpy()
 
 
-def strip_places(model: Any) -> None:
-    """Leave out the names and places of source files, which say nothing to who runs the graph."""
+def save_onnx(model: Any, file: Path) -> None:
+    """Check a graph and write it without the names and places of source files."""
     del model.metadata_props[:]
     graph = model.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
     model.producer_name, model.doc_string = "recontour.training", ""
+    onnx.checker.check_model(model)
+    onnx.save(model, str(file))
 
 
 def _manifest(trained: TrainedNetwork, release: Release, out: Path) -> ModelManifest:

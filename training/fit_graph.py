@@ -10,14 +10,13 @@ in it is a convolution, for which cuDNN would plan anew for the shape of each pa
 import argparse
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imaging.backends.fit_graph import FILE, INPUTS, OUTPUT
 from imaging.local_fit import ARRIVED_MM, CHANGED_HU, LOWER_HU, RIDGE, UNLIKE_HU, UPPER_HU
-from training.export import strip_places
+from training.export import save_onnx
 
 OPSET = 20
 """The first whose GridSample reads volumes."""
@@ -62,7 +61,7 @@ class NewtonStep(nn.Module):
     ) -> Tensor:
         """(3, z, y, x) millimetres per block."""
         fine = _along(vectors, doubling_z, doubling_y, doubling_x)
-        places = _matrix_of_channels(turned, fine) + (base_z + base_y + base_x)
+        places = _before(turned, fine, 1) + (base_z + base_y + base_x)
         seen = (places.abs() <= limit).to(torch.float32).amin(dim=0, keepdim=True)
         looked = F.grid_sample(
             moving.to(torch.float32)[None],
@@ -76,7 +75,7 @@ class NewtonStep(nn.Module):
         unlike = there - here
         weight = clear / (1 + unlike * unlike * (1 / UNLIKE_HU**2))
         both = here + there
-        factors = torch.cat((both @ slope_x, slope_y @ both, _along_z(slope_z, both), unlike))
+        factors = torch.cat((both @ slope_x, slope_y @ both, _before(slope_z, both, 2), unlike))
         products = _chosen(weight * factors, _FIRST) * _chosen(factors, _SECOND)
         sums = _along(torch.cat((products, clear * unlike)), window_z, window_y, window_x)
         step = torch.maximum(torch.minimum(_solved(sums), longest), -longest)
@@ -86,15 +85,12 @@ class NewtonStep(nn.Module):
 
 def _along(stack: Tensor, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """A matrix along each axis of (n, z, y, x); that for x stands on the right."""
-    return _along_z(z, y @ (stack @ x))
+    return _before(z, y @ (stack @ x), 2)
 
 
-def _along_z(matrix: Tensor, stack: Tensor) -> Tensor:
-    return (matrix @ stack.flatten(2)).unflatten(2, stack.shape[2:])
-
-
-def _matrix_of_channels(matrix: Tensor, stack: Tensor) -> Tensor:
-    return (matrix @ stack.flatten(1)).unflatten(1, stack.shape[1:])
+def _before(matrix: Tensor, stack: Tensor, axis: int) -> Tensor:
+    """A matrix along the axis before this one."""
+    return (matrix @ stack.flatten(axis)).unflatten(axis, stack.shape[axis:])
 
 
 def _chosen(stack: Tensor, numbers: tuple[int, ...]) -> Tensor:
@@ -159,10 +155,7 @@ def write(file: Path) -> None:
         dynamic_shapes=tuple(shapes[name][1] for name in INPUTS),
         verbose=False,
     )
-    model = program.model_proto
-    strip_places(model)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(file))
+    save_onnx(program.model_proto, file)
 
 
 def main() -> None:

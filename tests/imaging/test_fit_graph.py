@@ -133,7 +133,7 @@ def test_the_steps_run_on_the_gpu_where_the_network_does(
     backend: Any = Anywhere()
     backend.provider = provider
     monkeypatch.setattr(imaging.model, "_backend", lambda *_: backend)
-    monkeypatch.setattr(imaging.model, "_steps_on_gpu", lambda _: compiled_steps)
+    monkeypatch.setattr(imaging.model, "_steps_on_gpu", lambda *_: compiled_steps)
     folder = next((Path(__file__).parents[2] / "models").glob("*/*/"))
     model = load_model(folder, refinement_device=refinement_device)
     assert (model.newton_steps is compiled_steps) == on_gpu
@@ -176,9 +176,13 @@ def test_a_device_lost_between_two_steps_is_named_so(
     assert "somebody" not in str(refusal.value)
 
 
-def test_a_gpu_that_cannot_hold_the_steps_leaves_them_to_the_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_cannot_hold_the_steps_is_done_without_only_where_nobody_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(**_: object) -> None:
         raise ProviderUnavailable("no room")
 
     monkeypatch.setattr("imaging.backends.fit_graph.GraphSteps", refuse)
-    assert imaging.model._steps_on_gpu(0) is None
+    assert imaging.model._steps_on_gpu("auto", 0) is None
+    with pytest.raises(ProviderUnavailable, match="no room"):
+        imaging.model._steps_on_gpu("cuda", 0)
